@@ -1,0 +1,40 @@
+# Each target sets up all it needs, from nothing: a virtual environment with pinned packages.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint bench clean help
+
+help:
+	@echo "make demo    train, classify and evaluate a small synthetic scene"
+	@echo "make test    lint, type check and run the tests"
+	@echo "make lint    ruff and mypy alone"
+	@echo "make bench   the measurements of BENCHMARKS.md"
+	@echo "make clean   remove the environment and what tools have cached"
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("comix needs Python 3.11 or later" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# The pinned torch first and by itself: a range would fetch the newest build, with CUDA.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/comix demo comix-demo --overwrite
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# One thread a process: the tests run small networks, and threads that wait for each other are slower.
+test: lint
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -m "not benchmark" $(PYTEST_ARGS)
+
+bench: $(STAMP)
+	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis comix-demo

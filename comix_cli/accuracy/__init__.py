@@ -1,0 +1,1 @@
+"""From reference and predicted codes to figures: numbers in, numbers out."""

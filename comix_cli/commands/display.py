@@ -1,0 +1,121 @@
+"""What a person sees while a command runs: on stderr, never on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from comix_cli.progress import Task
+
+
+class _Bar:
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress, self._task = progress, task
+
+    def advance(self, amount: float = 1, *, status: str = "") -> None:
+        self._progress.update(self._task, advance=amount, status=status)
+
+
+class Display:
+    """A `Progress` on the terminal.
+
+    Args:
+        verbosity: Below 0 errors only, 0 warnings and bars, above 0 information as well.
+    """
+
+    def __init__(self, verbosity: int = 0) -> None:
+        self._verbosity = verbosity
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._live: Progress | None = None
+
+    @contextmanager
+    def task(self, description: str, total: float | None) -> Iterator[Task]:
+        """A progress bar; none without a terminal or with -q."""
+        bars = Progress(
+            TextColumn("{task.description:<18}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[status]}"),
+            console=self._console,
+            transient=self._verbosity <= 0,
+            disable=self._verbosity < 0 or not self._console.is_terminal,
+        )
+        with bars:
+            yield _Bar(bars, bars.add_task(description, total=total, status=""))
+
+    def info(self, message: str) -> None:
+        """Shown with -v."""
+        if self._verbosity > 0:
+            self._console.print(message, markup=False)
+
+    def warn(self, message: str) -> None:
+        """Shown unless -q."""
+        if self._verbosity >= 0:
+            self._console.print(f"Warning: {message}", markup=False, style="yellow")
+
+
+def say(message: str) -> None:
+    """One line for people on stderr."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout: text columns left, all others right."""
+    table = Table(title=title, title_justify="left")
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    # Without a terminal rich would cut the table at 80 columns; a pipe has no width.
+    width = None if sys.stdout.isatty() else 200
+    Console(highlight=False, width=width).print(table)
+
+
+def print_report(document: dict[str, Any]) -> None:
+    """An accuracy report as two tables on stdout."""
+    rows = [
+        [
+            entry["name"],
+            str(entry["reference_pixels"]),
+            *(percent(entry[key]) for key in ("producers_accuracy", "users_accuracy", "f1", "iou")),
+        ]
+        for entry in document["per_class"]
+    ]
+    print_table(
+        "Accuracy by class (%)",
+        ("class", "reference pixels", "producer's", "user's", "F1", "IoU"),
+        rows,
+    )
+    left_out = ", ".join(f"{n} {cause}" for cause, n in document["excluded"].items() if n)
+    sys.stdout.write(
+        f"overall accuracy {percent(document['overall_accuracy'])} %, "
+        f"average accuracy {percent(document['average_accuracy'])} %, "
+        f"kappa {number(document['kappa'])}, {document['pixels']} pixels"
+        f"{'; left out: ' + left_out if left_out else ''}\n"
+    )
+
+
+def percent(value: float | None) -> str:
+    """A share in [0, 1] as a percentage; a dash where it is undefined."""
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def number(value: float | None) -> str:
+    """A figure to four digits; a dash where it is undefined."""
+    return "-" if value is None else f"{value:.4f}"

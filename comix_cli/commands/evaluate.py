@@ -1,0 +1,83 @@
+"""`comix evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from comix_cli.commands.display import print_report, say
+from comix_cli.commands.options import (
+    CommonState,
+    ProjectCommand,
+    common_options,
+    ground_truth,
+    overwrite_option,
+    truth_options,
+)
+from comix_cli.errors import InputError, UsageError
+from comix_cli.files import check_writable
+
+
+def _map(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path:  # noqa: ARG001
+    """The map that is named, else comix.toml's, else the newest one in this folder."""
+    from comix_cli.mapping.map_file import newest_map
+
+    named = value or ctx.lookup_default("map_path") or ctx.lookup_default("map")
+    found = Path(named) if named else newest_map(Path.cwd())
+    if found is None:
+        raise InputError(
+            "no map is named and this folder holds none that comix wrote",
+            remedy="name one: comix evaluate map.tif --gt labels.shp",
+        )
+    return found
+
+
+@click.command("evaluate", cls=ProjectCommand, short_help="Compare a map with ground truth.")
+@click.argument("map_path", required=False, metavar="[MAP]", callback=_map,
+                type=click.Path(path_type=Path))  # fmt: skip
+@truth_options("to compare with")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print the figures as CSV.")
+@click.option("-o", "--output", type=click.Path(path_type=Path),
+              help="Write the report here as well (.json or .csv).")  # fmt: skip
+@overwrite_option
+@common_options
+@click.pass_obj
+def command(state: CommonState, /, **values: Any) -> None:
+    """Compare a classified map with vector ground truth.
+
+    Without MAP: the one that comix.toml names, else the newest one that comix wrote in this folder.
+
+    \b
+    comix evaluate --gt labels.shp
+    comix evaluate map.tif --gt labels.shp --field class --json > report.json
+    """
+    from comix_cli.accuracy.report import to_csv_text, to_json_text
+    from comix_cli.tools.evaluate import (
+        EvaluateOptions,
+        check_report_path,
+        evaluate,
+        write_report,
+    )
+
+    as_json, as_csv = values.pop("as_json"), values.pop("as_csv")
+    if as_json and as_csv:
+        raise UsageError("--json and --csv both want stdout", remedy="leave one out, or use -o")
+    output, overwrite = values.pop("output"), values.pop("overwrite")
+    if output is not None:
+        check_report_path(output)
+        check_writable(output, overwrite=overwrite)
+    options = EvaluateOptions(map_path=values.pop("map_path"), truth=ground_truth(values))
+    document = evaluate(options, state.display())
+    if output is not None:
+        write_report(document, output)
+    if as_json:
+        click.echo(to_json_text(document), nl=False)
+    elif as_csv:
+        click.echo(to_csv_text(document), nl=False)
+    else:
+        print_report(document)
+        if state.verbosity >= 0:
+            say(f"compared {options.map_path} with {options.truth.path}")

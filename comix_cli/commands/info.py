@@ -1,0 +1,124 @@
+"""`comix info`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from comix_cli.commands.display import print_table
+from comix_cli.commands.options import CommonState, common_options
+
+Rows = list[Sequence[str]]
+
+
+@click.command("info", short_help="Look into a model or a raster.")
+@click.argument("file")
+@click.option("--src-crs", metavar="CRS", help="CRS of a raster that carries none.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@common_options
+@click.pass_obj
+def command(state: CommonState, file: str, src_crs: str | None, as_json: bool) -> None:
+    """Show what a model expects and was trained on, or the grid and bands of a raster."""
+    from comix_cli.tools.info import info
+
+    document = info(file, src_crs)
+    if as_json:
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    elif document["kind"] == "model":
+        _print_model(document, detailed=state.verbosity > 0)
+    else:
+        _print_raster(document, detailed=state.verbosity > 0)
+
+
+def _print_model(document: dict[str, Any], *, detailed: bool) -> None:
+    training = document["training"]
+    rows: Rows = [
+        ["modalities", document["modalities"]],
+        ["network", f"{training['preset']}, {document['parameters'] / 1e6:.2f} M parameters"],
+        ["window", f"{document['window']} pixels of {document['gsd_m']:g} m"],
+        *(["input", _input(record)] for record in document["inputs"]),
+        ["trained", f"{training.get('steps', '?')} steps in {training.get('seconds', '?')} s, "
+                    f"loss {training.get('first_loss', float('nan')):.3f} -> "
+                    f"{training.get('last_loss', float('nan')):.3f}, {training.get('date', '?')}"],
+        ["ground truth", "{path}, field {field}".format_map(training["ground_truth"])],
+    ]  # fmt: skip
+    if detailed:
+        rows += [[f"spec: {key}", str(value)] for key, value in document["spec"].items()]
+    _print_facts(document["path"], rows)
+    pixels = training.get("labelled_pixels", {})
+    print_table(
+        "Classes",
+        ("name", "code", "colour", "training pixels"),
+        [
+            [c["name"], str(c["code"]), _hex(c["color"]), str(pixels.get(c["name"], "-"))]
+            for c in document["classes"]
+        ],
+    )
+
+
+def _input(record: dict[str, Any]) -> str:
+    used, count = len(record["bands"]), record["count"]
+    dropped = f", {len(record['dropped'])} dropped" if record["dropped"] else ""
+    reach = _reach(record["wavelengths_nm"])
+    return f"{record['name']}: {used} of {count} bands{dropped}{reach}, {record['resampling']}"
+
+
+def _print_raster(document: dict[str, Any], *, detailed: bool) -> None:
+    grid, table = document["grid"], document["band_table"]
+    bad = sum(not band["good"] for band in table)
+    rows: Rows = [
+        ["format", document["driver"]],
+        ["grid", f"{grid['width']} x {grid['height']} pixels of "
+                 f"{grid['resolution'][0]:g} x {grid['resolution'][1]:g}"],
+        ["crs", grid["crs"] or "none"],
+        ["bounds", ", ".join(f"{value:.10g}" for value in grid["bounds"])],
+        ["bands", f"{document['bands']} of {document['dtype']}"
+                  f"{_reach(band['wavelength_nm'] for band in table)}"
+                  f"{f', {bad} marked bad' if bad else ''}"],
+        ["nodata", "none" if document["nodata"] is None else f"{document['nodata']}"],
+    ]  # fmt: skip
+    if document["kind"] == "map":
+        rows += [["made by", f"comix {document['tags'].get('COMIX_VERSION', '(another program)')}"]]
+    _print_facts(document["path"], rows)
+    if document["kind"] == "map":
+        classes = [[c["name"], str(c["code"]), _hex(c["color"])] for c in document["classes"]]
+        print_table("Classes", ("name", "code", "colour"), classes)
+    if detailed:
+        _print_bands(table)
+
+
+def _print_bands(table: list[dict[str, Any]]) -> None:
+    rows = [
+        [
+            b["name"],
+            str(b["band"]),
+            _nm(b["wavelength_nm"]),
+            _nm(b["fwhm_nm"]),
+            "" if b["good"] else "bad",
+        ]
+        for b in table
+    ]
+    print_table("Bands", ("name", "band", "wavelength (nm)", "fwhm (nm)", ""), rows)
+
+
+def _print_facts(title: str, rows: Rows) -> None:
+    width = max(len(row[0]) for row in rows)
+    click.echo(title)
+    for name, value in rows:
+        click.echo(f"  {name:<{width}}  {value}")
+
+
+def _reach(wavelengths: Iterable[float | None]) -> str:
+    known = [nm for nm in wavelengths if nm is not None]
+    return f", {min(known):.0f}-{max(known):.0f} nm" if known else ""
+
+
+def _nm(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _hex(color: Sequence[int]) -> str:
+    return "#" + "".join(f"{part:02x}" for part in color)

@@ -1,0 +1,193 @@
+"""Options that several commands share, and their types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from comix_cli.commands.display import Display
+from comix_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from comix_cli.tools.inputs import SceneInputs, TruthOptions
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+RESAMPLINGS = (
+    "nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode", "max", "min",
+    "med", "q1", "q3",
+)  # fmt: skip
+
+
+@dataclass
+class CommonState:
+    """What the options that every command has have said."""
+
+    verbosity: int = 0
+    debug: bool = False
+
+    def display(self) -> Display:
+        """Where progress and warnings are shown."""
+        return Display(self.verbosity)
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    state = ctx.ensure_object(CommonState)
+    if param.name == "debug":
+        state.debug = state.debug or value
+    elif param.name == "verbose":
+        state.verbosity += value
+    elif value:
+        state.verbosity -= 1
+
+
+def common_options(command: Command) -> Command:
+    """-q, -v, --debug: what every command has."""
+    for decorate in (
+        click.option("--debug", is_flag=True, expose_value=False, callback=_remember,
+                     help="Show the traceback of an error."),
+        click.option("-v", "--verbose", count=True, expose_value=False, callback=_remember,
+                     help="Say more."),
+        click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_remember,
+                     help="Show errors only."),
+    ):  # fmt: skip
+        command = decorate(command)
+    return command
+
+
+def chain(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Several click decorators as one, in the order in which the help lists them."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+class ProjectCommand(click.Command):
+    """A command that refuses what `comix.toml` says to it and it does not know."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        known = {parameter.name for parameter in self.params}
+        for key in ctx.default_map or {}:
+            if key not in known:
+                raise UsageError(
+                    f"comix.toml: [{ctx.info_name}] has no option '{key}'",
+                    remedy=f"'comix {ctx.info_name} --help' lists them",
+                )
+        return super().invoke(ctx)
+
+
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace the output if it exists."
+)
+
+compute_options = chain(
+    click.option("--device", default="auto", show_default=True,
+                 help="auto, cpu, cuda, cuda:1, ..."),
+    click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all]"),
+)  # fmt: skip
+
+
+def _resampling_pairs(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    """`hsi=bilinear`, `x=cubic`, `x2=nearest`, or one method for every input."""
+    pairs: dict[str, str] = {}
+    for value in values:
+        key, separator, method = value.rpartition("=")
+        if method not in RESAMPLINGS:
+            raise click.BadParameter(
+                f"'{method}' is not one of {', '.join(RESAMPLINGS)}", ctx=ctx, param=param
+            )
+        pairs.update({key: method} if separator else {"hsi": method, "x": method})
+    return pairs
+
+
+def _inputs_from_project(
+    ctx: click.Context,
+    param: click.Parameter,  # noqa: ARG001
+    value: tuple[str, ...],
+) -> tuple[str, ...]:
+    """The inputs of the command line, else those of comix.toml."""
+    inputs = value or tuple(ctx.lookup_default("inputs") or ())
+    if not inputs:
+        raise click.UsageError(
+            "no input rasters: give the HSI first, then X, or name them in comix.toml", ctx=ctx
+        )
+    return tuple(str(path) for path in inputs)
+
+
+scene_options = chain(
+    click.argument("inputs", nargs=-1, metavar="HSI [X]...", callback=_inputs_from_project),
+    click.option("--src-crs", metavar="CRS", help="CRS of input rasters that carry none."),
+    click.option("--resampling", multiple=True, metavar="[INPUT=]METHOD",
+                 callback=_resampling_pairs,
+                 help="Resampling to the common grid: hsi=nearest, x=cubic, x2=average, ... "
+                      "[default: nearest for the HSI, bilinear for X, average when made coarser]"),
+    click.option("--like", metavar="FILE", help="Take the grid of this raster."),
+    click.option("--res", type=float, multiple=True, metavar="SIZE",
+                 help="Pixel size in CRS units; twice for x and y.  [default: the finest input's]"),
+    click.option("--dst-crs", metavar="CRS",
+                 help="CRS of the grid.  [default: the finest input's]"),
+    click.option("--bounds", type=float, nargs=4, metavar="LEFT BOTTOM RIGHT TOP",
+                 help="Extent of the grid.  [default: where all inputs overlap]"),
+)  # fmt: skip
+
+
+def truth_options(required_for: str) -> Callable[[Command], Command]:
+    """--gt and what says how to read it."""
+    return chain(
+        click.option("--gt", required=True, metavar="FILE",
+                     help=f"Vector ground truth {required_for}."),
+        click.option("--field", metavar="NAME", help="Attribute that holds the class."),
+        click.option("--layer", metavar="NAME",
+                     help="Layer of the ground truth.  [default: the first]"),
+        click.option("--gt-crs", metavar="CRS",
+                     help="CRS of ground truth that carries none.  [default: the raster's]"),
+        click.option("--all-touched/--no-all-touched", default=False,
+                     help="Use every pixel that a polygon touches.  [default: centre inside]"),
+    )  # fmt: skip
+
+
+def scene_inputs(values: dict[str, Any]) -> SceneInputs:
+    """The scene options as a value; takes them out of `values`."""
+    from comix_cli.scene.stack import GridOptions
+    from comix_cli.tools.inputs import SceneInputs
+
+    hsi, *x = values.pop("inputs")
+    res = tuple(values.pop("res"))
+    if len(res) > 2:
+        raise click.UsageError("--res is given more than twice")
+    bounds = values.pop("bounds")
+    return SceneInputs(
+        hsi=hsi,
+        x=tuple(x),
+        resampling=values.pop("resampling"),
+        src_crs=values.pop("src_crs"),
+        grid=GridOptions(
+            like=values.pop("like"),
+            resolution=(res[0], res[-1]) if res else None,
+            dst_crs=values.pop("dst_crs"),
+            bounds=tuple(bounds) if bounds else None,
+        ),
+    )
+
+
+def ground_truth(values: dict[str, Any]) -> TruthOptions:
+    """The ground truth options as a value; takes them out of `values`."""
+    from comix_cli.tools.inputs import TruthOptions
+
+    return TruthOptions(
+        path=values.pop("gt"),
+        field=values.pop("field"),
+        layer=values.pop("layer"),
+        crs=values.pop("gt_crs"),
+        all_touched=values.pop("all_touched"),
+    )

@@ -1,0 +1,210 @@
+"""Files that appear whole or not at all: write beside the target, then rename."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from comix_cli.errors import OutputError
+
+# Below this much free space a library's vague "write failed" is taken to mean a full disk.
+SPARE_BYTES = 1 << 20
+# File names may have 255 bytes; a part of the target's name is enough to recognise ours.
+_STEM_BYTES = 100
+
+_FULL = ("the disk is full", "free some space, or write elsewhere")
+_READ_ONLY = ("the disk is read-only", "write elsewhere")
+_DENIED = ("may not be written", "check the permissions, or write elsewhere")
+_REASONS = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: ("the disk quota is used up", "free some space, or write elsewhere"),
+    errno.EFBIG: ("the file would exceed the largest size allowed", "write elsewhere"),
+    errno.EROFS: _READ_ONLY,
+    errno.EACCES: _DENIED,
+    errno.EPERM: _DENIED,
+    errno.EIO: ("the disk reports an input/output error", "check the disk, or write elsewhere"),
+}
+# An input can cause these too: they are about the output only where they name our partial file.
+_NAMES_A_FILE = (errno.EACCES, errno.EPERM, errno.EIO)
+_MARK = ".partial-"
+
+
+def check_writable(path: Path | str, *, overwrite: bool) -> None:
+    """Refuse an output that could not be written, before long work begins.
+
+    A file is created and removed in the folder: permissions alone do not tell of read-only disks,
+    and a superuser passes every check of them.
+
+    Args:
+        path: The file that is going to be written.
+        overwrite: Whether it may exist.
+
+    Raises:
+        OutputError: The file exists and `overwrite` is False; the path is a folder or a device; the
+            folder is missing, is no folder, or cannot be written to.
+    """
+    target = Path(path)
+    _check_kind(target)
+    if target.exists() and not overwrite:
+        raise OutputError("exists already", path=target, remedy="give --overwrite to replace it")
+    _check_folder(target)
+    probe = partial_path(target)
+    try:
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise _as_output_error(error, target) from error
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """A temporary path beside `path` that becomes `path` when the block ends well.
+
+    The temporary name is hidden and has the target's suffix. When the block raises anything,
+    KeyboardInterrupt included, the temporary file and its sidecars are removed and an older file at
+    `path` stays as it was.
+
+    Yields:
+        The path to write to; nothing exists there yet.
+
+    Raises:
+        OutputError: The disk is full or read-only, or the folder cannot be written to.
+    """
+    target = _resolved(path)
+    partial = partial_path(target)
+    try:
+        with output_errors(target):
+            yield partial
+            publish(partial, target)
+    finally:
+        _remove_all(partial)
+
+
+@contextmanager
+def partial_folder(path: Path | str) -> Iterator[Path]:
+    """A hidden folder beside `path` for an output of several files; always removed at the end.
+
+    It lies on the same disk as `path`, so that `publish` can rename what is in it.
+
+    Raises:
+        OutputError: The disk is full or read-only, or the folder cannot be written to.
+    """
+    target = _resolved(path)
+    folder = partial_path(target)
+    try:
+        with output_errors(target):
+            folder.mkdir()
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(partial: Path, target: Path) -> None:
+    """Rename a finished file to where it belongs, once the disk really holds it."""
+    with partial.open("rb") as stream:
+        # A file system may report a full disk or quota as late as here.
+        os.fsync(stream.fileno())
+    partial.replace(target)
+
+
+def write_atomic_text(path: Path | str, text: str) -> None:
+    """Write a UTF-8 text file, whole or not at all.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def partial_path(target: Path) -> Path:
+    """A name beside `target` that nobody takes for a finished file, unique to this call."""
+    stem = target.stem.encode()[:_STEM_BYTES].decode(errors="ignore")
+    name = f".{stem}{_MARK}{os.getpid()}-{secrets.token_hex(4)}{target.suffix}"
+    return target.with_name(name)
+
+
+@contextmanager
+def output_errors(target: Path) -> Iterator[None]:
+    """Turn errors about the disk that hold up writing `target` into `OutputError`.
+
+    Libraries wrap what the system tells them in errors of their own, so their text counts too.
+    """
+    try:
+        yield
+    except OutputError:
+        raise
+    except Exception as error:
+        if _is_about_output(error):
+            raise _as_output_error(error, target) from error
+        raise
+
+
+def is_nearly_full(folder: Path) -> bool:
+    """Whether the disk has less than `SPARE_BYTES` left."""
+    try:
+        return shutil.disk_usage(folder).free < SPARE_BYTES
+    except OSError:
+        return False
+
+
+def _is_about_output(error: Exception) -> bool:
+    number = _error_number(error)
+    if number in _NAMES_A_FILE:
+        return _MARK in os.fsdecode(getattr(error, "filename", None) or "")
+    return number in _REASONS
+
+
+def _error_number(error: BaseException) -> int | None:
+    """The system's number of what went wrong, also where only the message tells of it."""
+    number = getattr(error, "errno", None)
+    if isinstance(number, int):
+        return number
+    text = str(error)
+    return next(
+        (n for n in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) if os.strerror(n) in text), None
+    )
+
+
+def _as_output_error(error: Exception, target: Path) -> OutputError:
+    reason = _REASONS.get(_error_number(error) or 0)
+    cause, remedy = reason or (f"cannot be written ({error})", "write elsewhere")
+    return OutputError(cause, path=target, remedy=remedy)
+
+
+def _check_kind(target: Path) -> None:
+    if target.is_dir():
+        raise OutputError("is a folder", path=target, remedy="name a file in it")
+    if target.exists() and not target.is_file():
+        raise OutputError("is not a regular file", path=target, remedy="name a file")
+
+
+def _check_folder(target: Path) -> None:
+    folder = target.parent
+    if folder.is_dir():
+        return
+    if folder.exists():
+        raise OutputError(f"{folder} is not a folder", path=target, remedy="name another place")
+    raise OutputError(
+        f"the folder {folder} does not exist", path=target, remedy=f"create it: mkdir -p {folder}"
+    )
+
+
+def _resolved(path: Path | str) -> Path:
+    """Where the file really is: a link to it is to stay a link."""
+    target = Path(path)
+    target = target.resolve() if target.is_symlink() else target
+    _check_kind(target)
+    _check_folder(target)
+    return target
+
+
+def _remove_all(partial: Path) -> None:
+    """Remove a temporary file and the sidecars that libraries put beside it."""
+    for path in partial.parent.glob(f"{partial.name}*"):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,227 @@
+"""A model is one safetensors file that carries everything needed to use it.
+
+The tensors are the network's weights. The header's metadata holds one JSON document, the card: the
+network's spec, the bands and their wavelengths, the normalisation, the legend with colours, the
+resolution, and what trained it. Nothing in the file can execute code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from comix_cli.errors import ModelFileError
+from comix_cli.files import atomic_path
+from comix_cli.learning.normalise import BlockNormaliser, Normalisation, joined
+from comix_cli.scene.legend import Legend
+from comix_models.build import build_model
+from comix_models.spec import CoMiXSpec
+
+FORMAT = "comix-model"
+FORMAT_VERSION = 1
+_KEY = "comix"
+
+
+@dataclass(frozen=True)
+class InputRecord:
+    """What the model expects of one raster.
+
+    Attributes:
+        name: The file's name in training, for people.
+        role: `hsi`, `continuous` or `categorical`.
+        count: Bands that the raster had.
+        bands: The 1-based bands that are used.
+        dropped: Why other bands are not used, by band.
+        wavelengths_nm: Centre of each used band in nanometres, None where unknown.
+        fwhm_nm: Width of each used band in nanometres, None where unknown.
+        resampling: The rasterio name of the resampling to the common grid.
+        normalisation: The scaling of each used band to [0, 1].
+    """
+
+    name: str
+    role: str
+    count: int
+    bands: tuple[int, ...]
+    dropped: Mapping[int, str]
+    wavelengths_nm: tuple[float | None, ...]
+    fwhm_nm: tuple[float | None, ...]
+    resampling: str
+    normalisation: Normalisation
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain lists and dictionaries."""
+        return {
+            "name": self.name,
+            "role": self.role,
+            "count": self.count,
+            "bands": list(self.bands),
+            "dropped": {str(band): reason for band, reason in self.dropped.items()},
+            "wavelengths_nm": list(self.wavelengths_nm),
+            "fwhm_nm": list(self.fwhm_nm),
+            "resampling": self.resampling,
+            "normalisation": self.normalisation.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> InputRecord:
+        """The inverse of `to_json`."""
+        return cls(
+            name=str(document["name"]),
+            role=str(document["role"]),
+            count=int(document["count"]),
+            bands=tuple(int(band) for band in document["bands"]),
+            dropped={int(band): str(why) for band, why in document["dropped"].items()},
+            wavelengths_nm=tuple(document["wavelengths_nm"]),
+            fwhm_nm=tuple(document["fwhm_nm"]),
+            resampling=str(document["resampling"]),
+            normalisation=Normalisation.from_json(document["normalisation"]),
+        )
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """All that a model file says beside its weights.
+
+    Attributes:
+        spec: The network.
+        hsi: The hyperspectral input.
+        x: The other sensors' inputs in order; none for a model of the HSI alone.
+        legend: The classes, in the order of the network's output channels.
+        window: Side in pixels of the chips it was trained on.
+        gsd_m: Metres per pixel of the grid it was trained on.
+        training: Provenance: inputs with checksums, options, versions, time, losses.
+    """
+
+    spec: CoMiXSpec
+    hsi: InputRecord
+    x: tuple[InputRecord, ...]
+    legend: Legend
+    window: int
+    gsd_m: float
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def normaliser(self) -> BlockNormaliser:
+        """Turns a raw block of a scene into the network's inputs."""
+        return BlockNormaliser(
+            self.hsi.normalisation, joined([record.normalisation for record in self.x])
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The card as plain lists and dictionaries."""
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "spec": self.spec.to_json(),
+            "hsi": self.hsi.to_json(),
+            "x": [record.to_json() for record in self.x],
+            "legend": self.legend.to_json(),
+            "window": self.window,
+            "gsd_m": self.gsd_m,
+            "training": dict(self.training),
+        }
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> ModelCard:
+        """The inverse of `to_json`."""
+        return cls(
+            spec=CoMiXSpec.from_json(document["spec"]),
+            hsi=InputRecord.from_json(document["hsi"]),
+            x=tuple(InputRecord.from_json(record) for record in document["x"]),
+            legend=Legend.from_json(document["legend"]),
+            window=int(document["window"]),
+            gsd_m=float(document["gsd_m"]),
+            training=document["training"],
+        )
+
+
+def save_model(path: Path, weights: Mapping[str, torch.Tensor], card: ModelCard) -> None:
+    """Write a model file; it appears whole or not at all.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    text = json.dumps(card.to_json(), allow_nan=False)
+    with atomic_path(path) as partial:
+        save_file(tensors, partial, metadata={"format": "pt", _KEY: text})
+
+
+def read_card(path: Path) -> ModelCard:
+    """What a model file says of itself, without loading its weights.
+
+    Raises:
+        ModelFileError: The file is missing, truncated, foreign, or from a newer comix.
+    """
+    return _parse_card(path, _read_metadata(path))
+
+
+def load_model(path: Path, device: torch.device) -> tuple[torch.nn.Module, ModelCard]:
+    """The network in evaluation mode on a device, and its card.
+
+    Raises:
+        ModelFileError: The file is missing, truncated, foreign, or from a newer comix.
+    """
+    card = read_card(path)
+    network = build_model(card.spec)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        network.load_state_dict(weights)
+    except (SafetensorError, RuntimeError) as error:
+        raise ModelFileError(
+            f"its weights do not fit the network it describes ({str(error).splitlines()[0]})",
+            path=path,
+            remedy="train it again or copy it again",
+        ) from error
+    return network.to(device).eval(), card
+
+
+def _read_metadata(path: Path) -> Mapping[str, str]:
+    if not path.is_file():
+        raise ModelFileError(
+            "no such model file",
+            path=path,
+            remedy="train one with 'comix train', or name it with -m",
+        )
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(
+            f"not a model file, or a truncated one ({error})",
+            path=path,
+            remedy="give a .safetensors file that 'comix train' wrote",
+        ) from error
+
+
+def _parse_card(path: Path, metadata: Mapping[str, str]) -> ModelCard:
+    if _KEY not in metadata:
+        raise ModelFileError(
+            "a safetensors file, but not one that comix wrote",
+            path=path,
+            remedy="give a file that 'comix train' wrote",
+        )
+    try:
+        document = json.loads(metadata[_KEY])
+        version = int(document["format_version"])
+        if version > FORMAT_VERSION:
+            raise ModelFileError(
+                f"its format is version {version}, this comix reads up to {FORMAT_VERSION}",
+                path=path,
+                remedy="upgrade comix",
+            )
+        return ModelCard.from_json(document)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(
+            f"its description is damaged ({type(error).__name__}: {error})",
+            path=path,
+            remedy="train it again or copy it again",
+        ) from error

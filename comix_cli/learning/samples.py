@@ -1,0 +1,263 @@
+"""Where the labelled pixels are, and chips of the scene around them.
+
+A chip is a window's arrays as one training sample: the normalised HSI and X, and a label per pixel.
+Nothing here grows with the scene but a small table of label counts per tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from comix_cli.errors import RasterError
+from comix_cli.progress import Progress
+from comix_cli.scene.grid import Grid
+from comix_cli.scene.labels import GroundTruth
+from comix_cli.scene.legend import Legend
+from comix_cli.scene.padding import pad_block
+from comix_cli.scene.rasterize import rasterize
+from comix_cli.scene.stack import Block, Stack
+from comix_cli.scene.windows import Window, tile_windows
+
+IGNORE_INDEX = -1
+TILE = 32  # pixels; chips are placed around tiles that hold labels
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One training sample.
+
+    Attributes:
+        hsi: `(bands, H, W)` float32 in [0, 1]; 0 where invalid.
+        x: `(channels, H, W)` float32 in [0, 1]; 0 where invalid; no channels without X.
+        labels: `(H, W)` int64 class indices, `IGNORE_INDEX` where unlabelled or invalid.
+    """
+
+    hsi: NDArray[np.float32]
+    x: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+class BlockReader(Protocol):
+    """What chips are read from: a `Stack`, or the same values held in memory."""
+
+    @property
+    def grid(self) -> Grid:
+        """The common grid."""
+
+    def read(self, window: Window) -> Block:
+        """The window's raw values."""
+
+
+class MemoryScene:
+    """A whole scene read once, for training on scenes that fit into memory."""
+
+    def __init__(self, stack: Stack, progress: Progress) -> None:
+        self.grid = stack.grid
+        height, width = stack.grid.shape
+        bands, channels = stack_channels(stack)
+        self._whole = Block(
+            hsi=np.zeros((bands, height, width), np.float32),
+            x=np.zeros((channels, height, width), np.float32),
+            valid=np.zeros((height, width), np.bool_),
+        )
+        tiles = tile_windows((height, width), 8 * TILE)
+        with progress.task("reading the scene", len(tiles)) as task:
+            for window in tiles:
+                self._store(window, stack.read(window))
+                task.advance()
+
+    def _store(self, window: Window, block: Block) -> None:
+        rows, columns = window.slices
+        self._whole.hsi[:, rows, columns] = block.hsi
+        self._whole.x[:, rows, columns] = block.x
+        self._whole.valid[rows, columns] = block.valid
+
+    def read(self, window: Window) -> Block:
+        """The window's raw values, as views."""
+        rows, columns = window.slices
+        whole = self._whole
+        return Block(
+            hsi=whole.hsi[:, rows, columns],
+            x=whole.x[:, rows, columns],
+            valid=whole.valid[rows, columns],
+        )
+
+
+def stack_channels(stack: Stack) -> tuple[int, int]:
+    """How many HSI bands and how many X channels a stack delivers."""
+    return len(stack.hsi_bands), sum(len(bands) for bands in stack.x_bands)
+
+
+def scene_bytes(stack: Stack) -> int:
+    """The bytes that a `MemoryScene` of this stack would hold."""
+    height, width = stack.grid.shape
+    return height * width * (4 * sum(stack_channels(stack)) + 1)
+
+
+@dataclass(frozen=True)
+class LabelIndex:
+    """How many usable labelled pixels of each class every tile of the scene holds.
+
+    Attributes:
+        counts: `(tile rows, tile columns, classes)` int64.
+        overlap: Pixels that polygons of different classes share; they are left out.
+        invalid: Labelled pixels without valid data; they are left out.
+    """
+
+    counts: NDArray[np.int64]
+    overlap: int
+    invalid: int
+
+    @property
+    def class_pixels(self) -> NDArray[np.int64]:
+        """Usable labelled pixels of each class, `(classes,)`."""
+        total: NDArray[np.int64] = self.counts.sum(axis=(0, 1))
+        return total
+
+    def only(self, kept: Sequence[int]) -> LabelIndex:
+        """The index of some of the classes."""
+        return replace(self, counts=self.counts[..., list(kept)])
+
+
+class LabelReader:
+    """Class indices of the ground truth; classes that the legend lacks count as unlabelled.
+
+    Channel i of the network is class i of the legend.
+    """
+
+    def __init__(
+        self, truth: GroundTruth, grid: Grid, legend: Legend, *, all_touched: bool
+    ) -> None:
+        self._truth, self._grid, self._all_touched = truth, grid, all_touched
+        # rasterize() burns 0 where nothing lies, so indices are shifted by one on the way.
+        indices = {code: index + 1 for index, code in enumerate(legend.codes)}
+        self._codes = {code: indices.get(code, 0) for code, _ in truth.classes}
+
+    def read(self, window: Window) -> tuple[NDArray[np.int64], int]:
+        """`(H, W)` class indices with `IGNORE_INDEX` elsewhere, and the pixels lost to overlaps."""
+        labels, overlap = rasterize(
+            self._truth, self._grid, window, all_touched=self._all_touched, codes=self._codes
+        )
+        return labels.astype(np.int64) - 1, int(overlap.sum())
+
+
+def index_labels(
+    labels: LabelReader, scene: BlockReader, classes: int, progress: Progress
+) -> LabelIndex:
+    """Count the usable labelled pixels of the whole scene, tile by tile."""
+    height, width = scene.grid.shape
+    counts = np.zeros((-(-height // TILE), -(-width // TILE), classes), np.int64)
+    overlap = invalid = 0
+    tiles = tile_windows((height, width), 16 * TILE)
+    with progress.task("indexing labels", len(tiles)) as task:
+        for window in tiles:
+            indices, lost = labels.read(window)
+            overlap += lost
+            if (indices != IGNORE_INDEX).any():
+                valid = scene.read(window).valid
+                invalid += int(((indices != IGNORE_INDEX) & ~valid).sum())
+                _count(counts, window, np.where(valid, indices, IGNORE_INDEX))
+            task.advance()
+    return LabelIndex(counts, overlap, invalid)
+
+
+def _count(counts: NDArray[np.int64], window: Window, indices: NDArray[np.int64]) -> None:
+    rows, columns = np.nonzero(indices != IGNORE_INDEX)
+    tiles = ((rows + window.row) // TILE, (columns + window.col) // TILE, indices[rows, columns])
+    np.add.at(counts, tiles, 1)
+
+
+class ChipSampler:
+    """Draws chips around labelled pixels: a class, a tile that holds it, a place for the window.
+
+    Args:
+        scene: Where the raw values come from.
+        labels: Where the class indices come from.
+        index: The label counts per tile.
+        normalise: Turns a raw block into normalised HSI and X.
+        window: Side of the square chips, in pixels. Scenes that are smaller are padded by
+            reflection; padded pixels carry no label.
+        class_power: Classes are drawn with probability proportional to pixels ** power: 1 as they
+            are, 0 all alike.
+    """
+
+    def __init__(
+        self,
+        scene: BlockReader,
+        labels: LabelReader,
+        index: LabelIndex,
+        normalise: Callable[[Block], tuple[NDArray[np.float32], NDArray[np.float32]]],
+        *,
+        window: int,
+        class_power: float,
+    ) -> None:
+        self._scene, self._labels, self._normalise = scene, labels, normalise
+        self._window = window
+        self._tile_columns = index.counts.shape[1]
+        self._cumulative = index.counts.reshape(-1, index.counts.shape[2]).cumsum(axis=0)
+        pixels = index.class_pixels.astype(np.float64)
+        powered = np.where(pixels > 0, pixels**class_power, 0.0)
+        self._class_probabilities = powered / powered.sum()
+
+    def draw(self, rng: np.random.Generator) -> Chip:
+        """One chip at random."""
+        chosen = int(rng.choice(len(self._class_probabilities), p=self._class_probabilities))
+        cumulative = self._cumulative[:, chosen]
+        tile = int(np.searchsorted(cumulative, rng.integers(cumulative[-1]), side="right"))
+        row, col = divmod(tile, self._tile_columns)
+        height, width = self._scene.grid.shape
+        top, tall = _place(row * TILE, height, self._window, rng)
+        left, wide = _place(col * TILE, width, self._window, rng)
+        return self.read(Window(top, left, tall, wide))
+
+    def read(self, window: Window) -> Chip:
+        """The chip at a window, padded to the chip size where the scene is smaller."""
+        indices, _ = self._labels.read(window)
+        block = self._scene.read(window)
+        size = (self._window, self._window)
+        labels = np.full(size, IGNORE_INDEX, np.int64)
+        labels[: window.height, : window.width] = np.where(block.valid, indices, IGNORE_INDEX)
+        hsi, x = self._normalise(pad_block(block, size))
+        return Chip(hsi, x, labels)
+
+
+def _place(tile_start: int, size: int, window: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Start and length, along one axis, of a window at random that touches the tile."""
+    if size <= window:
+        return 0, size
+    start = int(rng.integers(tile_start - window + 1, tile_start + TILE))
+    return min(max(start, 0), size - window), window
+
+
+def sample_values(
+    scene: BlockReader, seed: int, *, windows: int = 64, pixels: int = 1024
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Values of valid pixels spread over the scene: HSI `(bands, n)` and X `(channels, n)`.
+
+    Raises:
+        RasterError: No pixel of the common grid is valid in every input.
+    """
+    rng = np.random.default_rng(seed)
+    tiles = tile_windows(scene.grid.shape, 2 * TILE)
+    chosen = rng.permutation(len(tiles))
+    hsi, x = [], []
+    for i in chosen:
+        block = scene.read(tiles[i])
+        rows, columns = np.nonzero(block.valid)
+        if rows.size:
+            kept = rng.permutation(rows.size)[:pixels]
+            hsi.append(block.hsi[:, rows[kept], columns[kept]])
+            x.append(block.x[:, rows[kept], columns[kept]])
+        if len(hsi) == windows:
+            break
+    if not hsi:
+        raise RasterError(
+            "no pixel of the common grid has valid data in every input",
+            remedy="check nodata values and bad bands with 'comix info'",
+        )
+    return np.concatenate(hsi, axis=1), np.concatenate(x, axis=1)

@@ -1,0 +1,136 @@
+"""Overlapping windows become one seamless scene, row by row, in the memory of one strip.
+
+Every window has a weight that is largest in its middle and falls smoothly towards its edges.
+Weights are normalised so that at every pixel those of all windows covering it sum to one.
+They are separable: a pixel's weight is that of its row times that of its column.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from comix_cli.scene.windows import Window, WindowPlan
+
+
+def window_ramp(window: int) -> NDArray[np.float64]:
+    """A raised cosine over one window, `(window,)`: sin²(π (i + ½) / window), in (0, 1].
+
+    Symmetric, and strictly positive at the edges, so that a pixel which only one window covers can
+    still be normalised.
+    """
+    positions = (np.arange(window) + 0.5) / window
+    return np.sin(np.pi * positions) ** 2
+
+
+def axis_weights(size: int, starts: Sequence[int], window: int) -> NDArray[np.float32]:
+    """The weights of every window along one axis of a scene.
+
+    Args:
+        size: Pixels of the scene along the axis.
+        starts: First pixel of each window, ascending; together the windows cover the axis.
+        window: Pixels of a window along the axis, at most `size`.
+
+    Returns:
+        `(len(starts), window)`, strictly positive; at every pixel of the axis the weights of the
+        windows that cover it sum to one (to float32 precision, and exactly where it is only one).
+
+    Raises:
+        ValueError: A window leaves the axis, or a pixel is not covered.
+    """
+    ramp = window_ramp(window)
+    total = np.zeros(size)
+    for start in starts:
+        if not 0 <= start <= size - window:
+            raise ValueError(f"a window of {window} at {start} leaves an axis of {size} pixels")
+        total[start : start + window] += ramp
+    if not total.all():
+        raise ValueError(f"windows of {window} at {tuple(starts)} do not cover {size} pixels")
+    return np.stack([ramp / total[s : s + window] for s in starts]).astype(np.float32)
+
+
+class StripBlender:
+    """Blends the windows of a plan and lets go of every row that no later window can touch.
+
+    It holds as many rows as a window is high, besides finished rows that nobody has fetched yet.
+    The result does not depend on when they are fetched: windows are added in the plan's order.
+
+    Args:
+        plan: The windows, row-major.
+        channels: Channels of the values to blend.
+    """
+
+    def __init__(self, plan: WindowPlan, channels: int) -> None:
+        self._plan = plan
+        (height, width), (rows, columns) = plan.shape, plan.window
+        self._row_weights = axis_weights(height, plan.row_starts, rows)
+        self._column_weights = axis_weights(width, plan.col_starts, columns)
+        self._strip = np.zeros((channels, rows, width), np.float32)
+        self._scratch = np.empty((channels, rows, columns), np.float32)
+        self._finished: deque[tuple[int, NDArray[np.float32]]] = deque()
+        self._added = 0
+
+    def add(self, window: Window, values: NDArray[np.float32] | None) -> None:
+        """Blend in the next window of the plan.
+
+        Args:
+            window: The window, in the order of the plan.
+            values: `(C, h, w)`, of the window's size; None for zeros, which cost nothing.
+
+        Raises:
+            ValueError: It is not this window's turn, or the values have another shape.
+        """
+        row, column = self._next_position()
+        if window != self._window_at(row, column):
+            expected = self._window_at(row, column)
+            raise ValueError(f"expected {expected} as window number {self._added}, not {window}")
+        if values is not None:
+            self._accumulate(row, column, values)
+        self._added += 1
+        if column == len(self._plan.col_starts) - 1:
+            self._release(row)
+
+    def finished(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """The rows that are complete and have not been fetched yet, top to bottom.
+
+        Yields:
+            The first row and the blended values `(C, rows, W)`, which belong to the caller.
+        """
+        while self._finished:
+            yield self._finished.popleft()
+
+    @property
+    def buffered_rows(self) -> int:
+        """Rows held in memory: the strip in work, and finished rows not yet fetched."""
+        return self._plan.window[0] + sum(len(rows[0]) for _, rows in self._finished)
+
+    def _next_position(self) -> tuple[int, int]:
+        if self._added == len(self._plan):
+            raise ValueError(f"all {self._added} windows of the plan have been added already")
+        return divmod(self._added, len(self._plan.col_starts))
+
+    def _window_at(self, row: int, column: int) -> Window:
+        height, width = self._plan.window
+        return Window(self._plan.row_starts[row], self._plan.col_starts[column], height, width)
+
+    def _accumulate(self, row: int, column: int, values: NDArray[np.float32]) -> None:
+        if values.shape != self._scratch.shape:
+            raise ValueError(f"expected values of shape {self._scratch.shape}, not {values.shape}")
+        start, width = self._plan.col_starts[column], self._plan.window[1]
+        weights = np.multiply.outer(self._row_weights[row], self._column_weights[column])
+        np.multiply(values, weights, out=self._scratch)
+        self._strip[:, :, start : start + width] += self._scratch
+
+    def _release(self, row: int) -> None:
+        """Hand out what the last row of windows finished, and move the rest of the strip up."""
+        starts, (height, _) = self._plan.row_starts, self._plan.shape
+        last = row == len(starts) - 1
+        done = (height if last else starts[row + 1]) - starts[row]
+        self._finished.append((starts[row], self._strip[:, :done].copy()))
+        kept = self._strip.shape[1] - done
+        for channel in self._strip:  # one at a time: NumPy copies what overlaps
+            channel[:kept] = channel[done:]
+            channel[kept:] = 0

@@ -1,0 +1,139 @@
+"""GDAL's COG driver, with its errors turned into ours."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from affine import Affine
+from rasterio._err import CPLE_BaseError  # rasterio.shutil.copy lets it through; no public name
+from rasterio.errors import RasterioError, RasterioIOError
+
+from comix_cli.errors import OutputError, UsageError
+from comix_cli.files import is_nearly_full
+
+BLOCK = 512
+DEFAULT_CREATION_OPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "BLOCKSIZE": str(BLOCK),
+        "COMPRESS": "DEFLATE",  # readable everywhere, which ZSTD is not
+        "OVERVIEW_RESAMPLING": "MODE",  # the commonest class; an average of codes means nothing
+        "BIGTIFF": "IF_SAFER",
+        "NUM_THREADS": "ALL_CPUS",
+    }
+)
+GDAL_ERRORS = (CPLE_BaseError, RasterioError, RasterioIOError)
+_LOGGER = logging.getLogger("rasterio._env")
+
+
+def merged_options(asked: Mapping[str, str]) -> dict[str, str]:
+    """Our creation options with the user's in front of them; GDAL writes the keys in capitals."""
+    return {**DEFAULT_CREATION_OPTIONS, **{key.upper(): str(v) for key, v in asked.items()}}
+
+
+def copy_to_cog(source: Path, finished: Path, options: Mapping[str, str], target: Path) -> None:
+    """Copy a raster to a cloud-optimised GeoTIFF and its sidecar.
+
+    Args:
+        source: Any raster.
+        finished: Where the copy goes.
+        options: GDAL creation options.
+        target: What an error calls the file.
+
+    Raises:
+        OutputError: GDAL fails to write.
+    """
+    # The sidecar is part of the map, whatever the user's environment says of sidecars.
+    with rasterio.Env(GDAL_PAM_ENABLED="YES", GDAL_VRT_ENABLE_RAWRASTERBAND="YES"):
+        try:
+            rasterio.shutil.copy(source, finished, driver="COG", **options)
+        except GDAL_ERRORS as error:
+            raise write_failure(error, target) from error
+
+
+def write_failure(reason: object, target: Path) -> OutputError:
+    """GDAL rarely says that a disk is full; the disk does."""
+    if is_nearly_full(target.parent):
+        return OutputError(
+            "the disk is full", path=target, remedy="free some space, or write elsewhere"
+        )
+    return OutputError(f"cannot be written ({reason})", path=target, remedy="write elsewhere")
+
+
+def check_creation_options(folder: Path, asked: Mapping[str, str]) -> None:
+    """Try creation options on a small raster: a mistake in them must not cost a night's work.
+
+    Args:
+        folder: Where the trial may leave files.
+        asked: The user's options.
+
+    Raises:
+        UsageError: GDAL does not know an option or its value, or the option changes pixels or grid.
+    """
+    if not asked:
+        return
+    complaint = _block_size_complaint(merged_options(asked)) or _trial_complaint(folder, asked)
+    if complaint:
+        given = " ".join(f"{key}={value}" for key, value in asked.items())
+        raise UsageError(
+            f"--co {given}: {complaint}", remedy="see the creation options of GDAL's COG driver"
+        )
+
+
+def _block_size_complaint(options: Mapping[str, str]) -> str | None:
+    """GDAL ends the whole process over a block size that is no number."""
+    size = options["BLOCKSIZE"]
+    if size.isascii() and size.isdigit() and int(size) >= 128 and int(size) % 16 == 0:
+        return None
+    return "BLOCKSIZE must be a multiple of 16, at least 128"
+
+
+def _trial_complaint(folder: Path, asked: Mapping[str, str]) -> str | None:
+    source, copy = folder / "trial.tif", folder / "trial-copy.tif"
+    codes = np.random.default_rng(0).integers(1, 4, (64, 64), dtype=np.uint8)
+    _write_trial(source, codes)
+    with _gdal_warnings() as warnings:
+        try:
+            rasterio.shutil.copy(source, copy, driver="COG", **merged_options(asked))
+        except GDAL_ERRORS as error:
+            return f"GDAL refuses this ({error})"
+    if warnings:
+        return warnings[0]
+    with rasterio.open(copy) as dataset:
+        same = dataset.shape == codes.shape and np.array_equal(dataset.read(1), codes)
+    return None if same else "this changes the pixels of the map"
+
+
+def _write_trial(path: Path, codes: np.ndarray) -> None:
+    height, width = codes.shape
+    transform = Affine(10.0, 0.0, 390000.0, 0.0, -10.0, 5820000.0)
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "width": width, "height": height}
+    with rasterio.open(path, "w", **profile, crs="EPSG:32633", transform=transform) as dataset:
+        dataset.write(codes, 1)
+        dataset.write_colormap(1, {code: (code, code, code) for code in range(4)})
+
+
+@contextmanager
+def _gdal_warnings() -> Iterator[list[str]]:
+    """Collects what GDAL warns of, instead of logging it."""
+    messages: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(record.getMessage().partition(" in ")[2])
+
+    collector, propagate = Collector(logging.WARNING), _LOGGER.propagate
+    _LOGGER.addHandler(collector)
+    _LOGGER.propagate = False
+    try:
+        with rasterio.Env():
+            yield messages
+    finally:
+        _LOGGER.propagate = propagate
+        _LOGGER.removeHandler(collector)

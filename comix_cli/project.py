@@ -1,0 +1,83 @@
+"""`comix.toml`: a folder's defaults for every option.
+
+`[scene]` and `[compute]` speak to every command that has such options; `[train]`, `[classify]` and
+`[evaluate]` to that command alone. Keys are the long names of the options, with `-` or `_`. What is
+given on the command line wins. Paths are relative to the folder of the file, which is the folder
+that comix runs in.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from comix_cli.errors import InputError, UsageError
+
+FILE_NAME = "comix.toml"
+COMMANDS = ("train", "classify", "evaluate")
+SCENE_KEYS = ("hsi", "x", "src_crs", "resampling", "like", "res", "dst_crs", "bounds")
+COMPUTE_KEYS = ("device", "threads", "batch_size")
+_SHARED = {"scene": SCENE_KEYS, "compute": COMPUTE_KEYS}
+
+Defaults = dict[str, dict[str, Any]]
+
+
+def read_project(folder: Path) -> Defaults:
+    """The defaults of each command by parameter name; empty where the folder has no `comix.toml`.
+
+    Raises:
+        InputError: The file is not valid TOML.
+        UsageError: It has a section or a shared key that nobody reads.
+    """
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return {}
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"not valid TOML ({error})", path=path, remedy="mend it, or write one with 'comix init'"
+        ) from error
+    sections = {name: _section(path, name, value) for name, value in document.items()}
+    scene = _scene_parameters(sections.get("scene", {}))
+    compute = sections.get("compute", {})
+    return {
+        "train": {**scene, **compute, **sections.get("train", {})},
+        "classify": {**scene, **compute, **sections.get("classify", {})},
+        "evaluate": _renamed(sections.get("evaluate", {}), "map", "map_path"),
+    }
+
+
+def _section(path: Path, name: str, value: Any) -> dict[str, Any]:
+    if name not in (*_SHARED, *COMMANDS) or not isinstance(value, Mapping):
+        raise UsageError(
+            f"{path}: '{name}' is no section that comix reads",
+            remedy=f"the sections are {', '.join((*_SHARED, *COMMANDS))}",
+        )
+    section = {key.replace("-", "_"): item for key, item in value.items()}
+    for key in section:
+        if name in _SHARED and key not in _SHARED[name]:
+            raise UsageError(
+                f"{path}: [{name}] has no option '{key}'",
+                remedy=f"its options are {', '.join(_SHARED[name])}",
+            )
+    return section
+
+
+def _scene_parameters(scene: Mapping[str, Any]) -> dict[str, Any]:
+    """The section as the parameters of a command: one list of inputs, `KEY=METHOD` resampling."""
+    parameters = {key: value for key, value in scene.items() if key not in ("hsi", "x")}
+    x = scene.get("x", [])
+    if "hsi" in scene:
+        parameters["inputs"] = [scene["hsi"], *([x] if isinstance(x, str) else x)]
+    if isinstance(parameters.get("resampling"), Mapping):
+        parameters["resampling"] = [f"{k}={v}" for k, v in parameters["resampling"].items()]
+    if isinstance(parameters.get("res"), (int, float)):
+        parameters["res"] = [parameters["res"]]
+    return parameters
+
+
+def _renamed(section: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+    return {new if key == old else key: value for key, value in section.items()}

@@ -1,0 +1,226 @@
+"""Opening rasters: what a file says about itself, in our words, and its checksum.
+
+Files are opened read-only, by GDAL's own names (`/vsizip/...`, `NETCDF:"file":variable`), and no
+statistics are computed, so that nothing is ever written beside an input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyproj
+import rasterio
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+
+from comix_cli.errors import RasterError, UsageError
+from comix_cli.scene.bands import BandTable, read_band_table
+from comix_cli.scene.grid import Grid
+
+_CHUNK_BYTES = 1 << 20
+# They change with every look at a file in a GIS, and hold no pixel.
+_UNHASHED_SUFFIXES = (".aux.xml", ".ovr", ".qml")
+_SHAPEFILE_PARTS = (".dbf", ".shx", ".prj", ".cpg")
+
+
+@dataclass(frozen=True)
+class RasterInfo:
+    """What a raster is, without its pixels.
+
+    Attributes:
+        path: Path or GDAL name.
+        grid: Where its pixels lie; may be rotated or south-up.
+        count: Number of bands.
+        dtype: NumPy name of the first band's type.
+        nodata: Nodata value of the first band; NaN is possible; None where there is none.
+        bands: Wavelengths, bad-band list and names.
+        driver: GDAL's short name of the format.
+        alpha_bands: 1-based bands that hold transparency and are never data.
+    """
+
+    path: str
+    grid: Grid
+    count: int
+    dtype: str
+    nodata: float | None
+    bands: BandTable
+    driver: str
+    alpha_bands: tuple[int, ...] = ()
+
+
+def open_raster(path: str) -> Any:
+    """Open a raster read-only; the caller closes the rasterio dataset.
+
+    Raises:
+        RasterError: Missing, not a raster, a container of several rasters, or of complex numbers.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = rasterio.open(path)
+    except RasterioError as error:
+        raise _open_error(path, str(error)) from error
+    if dataset.count == 0:
+        subdatasets = list(dataset.subdatasets)
+        dataset.close()
+        raise RasterError(
+            "holds no raster of its own",
+            path=path,
+            remedy=f"name one of its parts: {', '.join(subdatasets)}" if subdatasets else None,
+        )
+    if any(dtype.startswith("complex") for dtype in dataset.dtypes):
+        dataset.close()
+        raise RasterError(
+            "holds complex numbers", path=path, remedy="give amplitude or intensity instead"
+        )
+    return dataset
+
+
+def inspect_raster(path: str | Path, *, src_crs: CRS | str | None = None) -> RasterInfo:
+    """Open a raster, look at it, and close it.
+
+    Args:
+        path: Path or GDAL name.
+        src_crs: The CRS to assume where the file carries none.
+
+    Raises:
+        RasterError: As `open_raster`, or without CRS or geotransform.
+    """
+    with open_raster(str(path)) as dataset:
+        return describe(dataset, str(path), src_crs=src_crs)
+
+
+def describe(dataset: Any, path: str, *, src_crs: CRS | str | None = None) -> RasterInfo:
+    """What an open rasterio dataset says about itself.
+
+    Raises:
+        RasterError: No CRS and none assumed, or no geotransform.
+    """
+    return RasterInfo(
+        path=path,
+        grid=_grid(dataset, path, src_crs),
+        count=dataset.count,
+        dtype=dataset.dtypes[0],
+        nodata=dataset.nodata,
+        bands=read_band_table(dataset),
+        driver=dataset.driver,
+        alpha_bands=tuple(
+            band
+            for band, meaning in zip(dataset.indexes, dataset.colorinterp, strict=True)
+            if meaning == ColorInterp.alpha
+        ),
+    )
+
+
+def _grid(dataset: Any, path: str, src_crs: CRS | str | None) -> Grid:
+    crs = dataset.crs or None
+    if crs is None and src_crs is None:
+        tied = bool(dataset.gcps[0]) or dataset.rpcs is not None
+        raise RasterError(
+            "is placed by control points or RPCs only" if tied else "has no CRS",
+            path=path,
+            remedy="warp it first, with gdalwarp" if tied else "give one with --src-crs EPSG:...",
+        )
+    if crs is not None and dataset.transform.is_identity:
+        raise RasterError(
+            "has a CRS but no geotransform", path=path, remedy="warp it first, with gdalwarp"
+        )
+    return Grid(
+        plain_crs(crs) if crs is not None else parse_crs(src_crs, "--src-crs"),
+        dataset.transform,
+        dataset.width,
+        dataset.height,
+    )
+
+
+def parse_crs(text: CRS | str | None, option: str) -> CRS:
+    """A CRS from what a user typed: `EPSG:32633`, WKT, a PROJ string.
+
+    Raises:
+        UsageError: It names no CRS; the message names the option.
+    """
+    try:
+        return plain_crs(CRS.from_user_input(text))
+    except (CRSError, pyproj.exceptions.CRSError) as error:
+        raise UsageError(
+            f"{option} {text}: not a CRS", remedy="give one like EPSG:32633"
+        ) from error
+
+
+def plain_crs(crs: CRS) -> CRS:
+    """The horizontal part of a CRS, as an EPSG code where GDAL is sure of one.
+
+    Elevation models often carry a compound CRS; heights play no part in where a pixel lies. ENVI
+    headers carry well-known text without codes, which would go into every map.
+    """
+    if any(mark in crs.wkt for mark in ("COMPD_CS", "COMPOUNDCRS", "ellipsoidal height")):
+        crs = CRS.from_wkt(pyproj.CRS.from_wkt(crs.wkt).to_2d().to_wkt())
+    code = crs.to_epsg()
+    return crs if code is None else CRS.from_epsg(code)
+
+
+def checksum(path: str | Path) -> str | None:
+    """`sha256:...` over a file's bytes, read in pieces.
+
+    Where the data lie in several files (ENVI data and header, a VRT and its sources, the parts of a
+    Shapefile), the bytes of all of them, the named file first and the others in order of name;
+    statistics (`.aux.xml`), overviews and styles are left out. None for GDAL names that are no
+    local file.
+    """
+    main = Path(path)
+    if not main.is_file():
+        return None
+    digest = hashlib.sha256()
+    for part in (main, *_other_parts(main)):
+        with part.open("rb") as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _other_parts(main: Path) -> list[Path]:
+    if main.suffix.lower() == ".shp":
+        candidates = [main.with_suffix(suffix) for suffix in _SHAPEFILE_PARTS]
+    else:
+        candidates = [Path(name) for name in _dataset_files(main)]
+    return sorted(
+        part
+        for part in candidates
+        if part.is_file()
+        and not part.name.lower().endswith(_UNHASHED_SUFFIXES)
+        and not part.samefile(main)
+    )
+
+
+def _dataset_files(main: Path) -> list[str]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(main) as dataset:
+                return list(dataset.files)
+    except RasterioError:
+        return []
+
+
+def _open_error(path: str, message: str) -> RasterError:
+    """GDAL has been asked first, since a name need not be a local file; now look for the cause."""
+    local = Path(path)
+    looks_local = not path.startswith("/vsi") and ":" not in path
+    if not path or (looks_local and not local.exists()):
+        return RasterError("there is no such file", path=path or "''", remedy="check the path")
+    if looks_local and local.is_dir():
+        return RasterError("is a folder", path=path, remedy="name a raster in it")
+    if looks_local and "not recognized" in message:
+        return RasterError("is not a raster that GDAL can read", path=path)
+    return RasterError(f"cannot be opened ({first_line(message, path)})", path=path)
+
+
+def first_line(message: str, path: str) -> str:
+    """The first line of a GDAL message, without the path that our own message names already."""
+    lines = message.replace(f"'{path}'", "it").replace(f"{path}: ", "").strip().splitlines()
+    return lines[0].rstrip(".") if lines else "no reason given"

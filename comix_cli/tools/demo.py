@@ -1,0 +1,109 @@
+"""The three commands on a small synthetic scene, files left to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from comix_cli.accuracy.report import to_json_text
+from comix_cli.files import check_writable, write_atomic_text
+from comix_cli.learning.loop import Recipe
+from comix_cli.mapping.quicklook import save_quicklook
+from comix_cli.progress import Progress
+from comix_cli.tools.classify import ClassifyOptions, classify
+from comix_cli.tools.demo_scene import write_demo_scene
+from comix_cli.tools.evaluate import EvaluateOptions, evaluate
+from comix_cli.tools.init import InitOptions, init
+from comix_cli.tools.inputs import SceneInputs, TruthOptions
+from comix_cli.tools.train import TrainOptions, train
+
+FILES = (
+    "hsi.tif", "lidar.tif", "train.gpkg", "test.gpkg", "comix.toml", "model.safetensors",
+    "map.tif", "report.json", "map.png",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What `comix demo` can be told.
+
+    Attributes:
+        folder: Where the files go.
+        preset: The network's size.
+        recipe: How long to train.
+        threads: CPU threads to compute with; None for all.
+        device: `auto`, `cpu`, `cuda`, ...
+        overwrite: Replace the files of an earlier demo.
+    """
+
+    folder: Path
+    preset: str = "nano"
+    recipe: Recipe = Recipe(steps=150)
+    threads: int | None = None
+    device: str = "auto"
+    overwrite: bool = False
+
+
+def demo(
+    options: DemoOptions, progress: Progress, announce: Callable[[str], None]
+) -> dict[str, Any]:
+    """Make a scene, train, classify and evaluate; the report as one document.
+
+    Args:
+        options: What to do.
+        progress: Who watches.
+        announce: Called with the command line that each step stands for.
+
+    Raises:
+        ComixError: The folder cannot be written.
+    """
+    folder = options.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        check_writable(folder / name, overwrite=options.overwrite)
+    write_demo_scene(folder)
+    scene = SceneInputs(str(folder / "hsi.tif"), (str(folder / "lidar.tif"),))
+    announce("comix init hsi.tif lidar.tif --gt train.gpkg --test-gt test.gpkg --field class")
+    init(_project_file(folder))
+    announce(f"comix train --preset {options.preset} --steps {options.recipe.steps}")
+    train(_training(options, scene), progress)
+    announce("comix classify")
+    classify(_classification(options, scene), progress)
+    announce("comix evaluate -o report.json")
+    truth = TruthOptions(str(folder / "test.gpkg"), field="class")
+    document = evaluate(EvaluateOptions(folder / "map.tif", truth), progress)
+    write_atomic_text(folder / "report.json", to_json_text(document))
+    save_quicklook(folder / "map.tif", folder / "map.png", title="comix demo")
+    return document
+
+
+def _project_file(folder: Path) -> InitOptions:
+    return InitOptions(
+        folder / "comix.toml", ("hsi.tif", "lidar.tif"), "train.gpkg", "test.gpkg", "class", True
+    )
+
+
+def _training(options: DemoOptions, scene: SceneInputs) -> TrainOptions:
+    return TrainOptions(
+        inputs=scene,
+        truth=TruthOptions(str(options.folder / "train.gpkg"), field="class"),
+        output=options.folder / "model.safetensors",
+        preset=options.preset,
+        recipe=options.recipe,
+        device=options.device,
+        threads=options.threads,
+        overwrite=options.overwrite,
+    )
+
+
+def _classification(options: DemoOptions, scene: SceneInputs) -> ClassifyOptions:
+    return ClassifyOptions(
+        inputs=scene,
+        model=options.folder / "model.safetensors",
+        output=options.folder / "map.tif",
+        device=options.device,
+        threads=options.threads,
+        overwrite=options.overwrite,
+    )

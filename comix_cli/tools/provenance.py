@@ -1,0 +1,39 @@
+"""What made a file: versions, time, options."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from comix_cli import __version__
+
+_LIBRARIES = ("torch", "numpy", "numba", "rasterio")
+
+
+def versions() -> dict[str, str]:
+    """The versions of comix and of the libraries that results depend on."""
+    found = {"comix": __version__, "python": platform.python_version()}
+    return found | {name: version(name) for name in _LIBRARIES}
+
+
+def timestamp() -> str:
+    """The time now, UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).replace(microsecond=0).isoformat()
+
+
+def plain(value: Any) -> Any:
+    """A frozen options record as plain dictionaries, lists, numbers and strings."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value

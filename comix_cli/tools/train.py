@@ -1,0 +1,288 @@
+"""From a scene and its ground truth to a model file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from comix_cli.errors import LabelError, UsageError
+from comix_cli.files import check_writable
+from comix_cli.learning.device import choose_device, set_threads
+from comix_cli.learning.loop import Recipe, TrainingResult, fit, seeded
+from comix_cli.learning.model_file import InputRecord, ModelCard, save_model
+from comix_cli.learning.normalise import fit_normalisation
+from comix_cli.learning.samples import (
+    BlockReader,
+    ChipSampler,
+    LabelIndex,
+    LabelReader,
+    MemoryScene,
+    index_labels,
+    sample_values,
+    scene_bytes,
+    stack_channels,
+)
+from comix_cli.progress import Progress
+from comix_cli.scene.labels import GroundTruth, read_ground_truth
+from comix_cli.scene.legend import Legend
+from comix_cli.scene.stack import Stack
+from comix_cli.tools.inputs import (
+    SceneInputs,
+    TruthOptions,
+    input_provenance,
+    open_for_training,
+)
+from comix_cli.tools.provenance import plain, timestamp, versions
+from comix_models.build import build_model
+from comix_models.spec import CoMiXSpec, preset
+
+# Scenes up to this size are read once and kept; larger ones are read chip by chip.
+MEMORY_SCENE_BYTES = 4 << 30
+DEFAULT_WINDOW = 128
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Everything `comix train` can be told.
+
+    Attributes:
+        inputs: The scene.
+        truth: The ground truth.
+        output: The model file to write.
+        preset: The network's size, by name.
+        spec_changes: Fields of the network's spec that differ from the preset.
+        window: Side of the training chips in pixels; None for 128, less on a smaller scene.
+        recipe: How to train.
+        device: `auto`, `cpu`, `cuda`, ...
+        threads: CPU threads to compute with; None for all.
+        overwrite: Replace an existing model file.
+    """
+
+    inputs: SceneInputs
+    truth: TruthOptions
+    output: Path
+    preset: str = "tiny"
+    spec_changes: Mapping[str, Any] = field(default_factory=dict)
+    window: int | None = None
+    recipe: Recipe = Recipe()
+    device: str = "auto"
+    threads: int | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What came of it, for people.
+
+    Attributes:
+        output: The model file.
+        card: What the model file says of itself.
+        parameters: Trainable parameters of the network.
+        labelled_pixels: Usable labelled pixels by class name.
+        result: The losses and the time.
+    """
+
+    output: Path
+    card: ModelCard
+    parameters: int
+    labelled_pixels: Mapping[str, int]
+    result: TrainingResult
+
+
+def train(options: TrainOptions, progress: Progress) -> TrainReport:
+    """Train a network on one scene and write the model file.
+
+    Raises:
+        ComixError: An input cannot be used, or the output cannot be written.
+    """
+    check_writable(options.output, overwrite=options.overwrite)
+    device = choose_device(options.device)
+    set_threads(options.threads)
+    with open_for_training(options.inputs) as stack, seeded(options.recipe.seed):
+        truth = _read_truth(options.truth, stack, progress)
+        scene = _readable_scene(stack, progress)
+        legend, index = _find_labels(options.truth, truth, scene, progress)
+        labels = LabelReader(truth, stack.grid, legend, all_touched=options.truth.all_touched)
+        card = _describe(options, stack, scene, legend)
+        sampler = ChipSampler(
+            scene,
+            labels,
+            index,
+            card.normaliser,
+            window=card.window,
+            class_power=options.recipe.class_power,
+        )
+        network = build_model(card.spec)
+        result = fit(network, sampler, index.class_pixels, options.recipe, device, progress)
+        card = _with_provenance(card, options, truth, legend, index, result, progress)
+        save_model(options.output, result.weights, card)
+    return TrainReport(
+        options.output, card, count_parameters(network), _by_name(legend, index), result
+    )
+
+
+def count_parameters(network: nn.Module) -> int:
+    """How many numbers training can change."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def _read_truth(options: TruthOptions, stack: Stack, progress: Progress) -> GroundTruth:
+    truth = read_ground_truth(
+        options.path, options.field, stack.grid, gt_crs=options.crs, layer=options.layer
+    )
+    for warning in truth.warnings:
+        progress.warn(warning)
+    return truth
+
+
+def _readable_scene(stack: Stack, progress: Progress) -> BlockReader:
+    for band, reason in stack.dropped.items():
+        progress.info(f"{stack.hsi_info.path}: band {band} is not used ({reason})")
+    if scene_bytes(stack) <= MEMORY_SCENE_BYTES:
+        return MemoryScene(stack, progress)
+    return stack
+
+
+def _find_labels(
+    options: TruthOptions, truth: GroundTruth, scene: BlockReader, progress: Progress
+) -> tuple[Legend, LabelIndex]:
+    """The classes that the scene really holds, and where their pixels are."""
+    everything = Legend.from_names(truth.classes)
+    labels = LabelReader(truth, scene.grid, everything, all_touched=options.all_touched)
+    index = index_labels(labels, scene, len(everything), progress)
+    kept = np.flatnonzero(index.class_pixels).tolist()
+    if not kept:
+        raise LabelError(
+            "no labelled pixel lies on valid data",
+            path=truth.path,
+            remedy="check the CRS of the ground truth (--gt-crs) and nodata in the rasters",
+        )
+    legend = everything.only(kept)
+    if len(kept) == 1:
+        raise LabelError(
+            f"only one class ('{legend.names[0]}') has labelled pixels in the scene",
+            path=truth.path,
+            remedy="label at least two classes, or name another field with --field",
+        )
+    _tell_what_is_left_out(everything, legend, index, truth, progress)
+    return legend, index.only(kept)
+
+
+def _tell_what_is_left_out(
+    everything: Legend, legend: Legend, index: LabelIndex, truth: GroundTruth, progress: Progress
+) -> None:
+    for name in everything.names:
+        if name not in legend.names:
+            progress.warn(f"{truth.path}: class '{name}' has no usable pixel and is left out")
+    for count, what in (
+        (index.overlap, "pixels lie in polygons of different classes"),
+        (index.invalid, "labelled pixels have no valid data"),
+        (truth.outside, "features lie outside the rasters"),
+        (truth.dropped_null, "features have no class or no geometry"),
+    ):
+        if count:
+            progress.info(f"{truth.path}: {count} {what} and are left out")
+
+
+def _by_name(legend: Legend, index: LabelIndex) -> dict[str, int]:
+    return dict(zip(legend.names, index.class_pixels.tolist(), strict=True))
+
+
+def _describe(options: TrainOptions, stack: Stack, scene: BlockReader, legend: Legend) -> ModelCard:
+    hsi_values, x_values = sample_values(scene, options.recipe.seed)
+    hsi, x = _input_records(stack, hsi_values, x_values)
+    spec = _spec(options, stack, len(legend))
+    return ModelCard(
+        spec=spec,
+        hsi=hsi,
+        x=x,
+        legend=legend,
+        window=_window(options.window, spec, stack.grid.shape),
+        gsd_m=stack.grid.gsd_m,
+    )
+
+
+def _input_records(
+    stack: Stack,
+    hsi_values: np.ndarray,
+    x_values: np.ndarray,
+) -> tuple[InputRecord, tuple[InputRecord, ...]]:
+    infos = (stack.hsi_info, *stack.x_info)
+    used = (stack.hsi_bands, *stack.x_bands)
+    edges = np.cumsum([len(bands) for bands in stack.x_bands])[:-1]
+    values = (hsi_values, *(np.split(x_values, edges) if stack.x_bands else ()))
+    records = []
+    for i, (info, bands, sample) in enumerate(zip(infos, used, values, strict=True)):
+        records.append(
+            InputRecord(
+                name=Path(info.path).name,
+                role="hsi" if i == 0 else "continuous",
+                count=info.count,
+                bands=bands,
+                dropped=stack.dropped if i == 0 else {},
+                wavelengths_nm=tuple(info.bands.wavelengths_nm[b - 1] for b in bands),
+                fwhm_nm=tuple(info.bands.fwhm_nm[b - 1] for b in bands),
+                resampling=stack.resamplings[i],
+                normalisation=fit_normalisation(sample),
+            )
+        )
+    return records[0], tuple(records[1:])
+
+
+def _spec(options: TrainOptions, stack: Stack, classes: int) -> CoMiXSpec:
+    bands, channels = stack_channels(stack)
+    try:
+        return preset(
+            options.preset,
+            hsi_bands=bands,
+            x_channels=channels,
+            classes=classes,
+            **options.spec_changes,
+        )
+    except ValueError as error:
+        raise UsageError(f"this network cannot be built: {error}") from error
+
+
+def _window(wanted: int | None, spec: CoMiXSpec, shape: tuple[int, int]) -> int:
+    """The chip size: what the network is fixed to, what is asked for, or what suits the scene."""
+    if spec.window is not None:
+        if wanted not in (None, spec.window):
+            raise UsageError(
+                f"--window {wanted}: this preset is fixed to windows of {spec.window} pixels",
+                remedy="leave --window out, or use another preset",
+            )
+        return spec.window
+    if wanted is not None:
+        return wanted
+    longest = max(shape)
+    return min(DEFAULT_WINDOW, -(-longest // 16) * 16)
+
+
+def _with_provenance(
+    card: ModelCard,
+    options: TrainOptions,
+    truth: GroundTruth,
+    legend: Legend,
+    index: LabelIndex,
+    result: TrainingResult,
+    progress: Progress,
+) -> ModelCard:
+    training = {
+        "date": timestamp(),
+        "versions": versions(),
+        "inputs": input_provenance(options.inputs, progress),
+        "ground_truth": {"path": truth.path, "field": truth.field},
+        "labelled_pixels": _by_name(legend, index),
+        "preset": options.preset,
+        "recipe": plain(options.recipe),
+        "steps": len(result.losses),
+        "seconds": round(result.seconds, 1),
+        "first_loss": result.losses[0],
+        "last_loss": float(np.mean(result.losses[-20:])),
+    }
+    return ModelCard(card.spec, card.hsi, card.x, card.legend, card.window, card.gsd_m, training)

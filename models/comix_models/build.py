@@ -1,0 +1,143 @@
+"""From a spec to a network: the one place where the parts are put together."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from comix_models.attention import PairedAttention
+from comix_models.cmfex import CMFeX
+from comix_models.comix import Branch, CoMiX, HsiNet, HsiStage, Stage
+from comix_models.dcn2d import Block2d, DeformableConv
+from comix_models.decoder import AllMLPDecoder
+from comix_models.epa3d import Block3d, Conv3x3x3, EfficientPairedAttention
+from comix_models.ffm import FFM, Average, fold_planes
+from comix_models.spec import STAGES, CoMiXSpec
+from comix_models.stem import SpectralStem, Stem
+from comix_models.tokens import LearnedTokens, PooledTokens
+from comix_models.transition import transition
+
+
+def build_model(spec: CoMiXSpec, *, deform_backend: str = "auto") -> CoMiX | HsiNet:
+    """The network of a spec, its weights drawn from torch's global random generator.
+
+    Args:
+        spec: What to build.
+        deform_backend: Implementation of the deformable operator, see ``comix_models.deform``.
+
+    Returns:
+        A module whose forward takes the HSI ``(B, bands, H, W)`` and X ``(B, channels, H, W)`` (or
+        nothing, where ``spec.x_channels`` is 0) and returns logits ``(B, classes, H, W)``.
+    """
+    decoder = AllMLPDecoder(spec.channels, spec.decoder_width, spec.classes, spec.head_dropout)
+    hsi_stem = SpectralStem(spec.hsi_bands, spec.channels[0], spec.spectral_depth)
+    model: CoMiX | HsiNet
+    if spec.x_channels:
+        x_stem = Stem(spec.x_channels, spec.channels[0])
+        stages = [_stage(spec, stage) for stage in range(STAGES)]
+        model = CoMiX(hsi_stem, x_stem, stages, decoder, spec.window)
+    else:
+        hsi_stages = [_hsi_stage(spec, stage) for stage in range(STAGES)]
+        model = HsiNet(hsi_stem, hsi_stages, decoder, spec.window)
+    initialise(model)
+    set_deform_backend(model, deform_backend)
+    return model
+
+
+def set_deform_backend(model: nn.Module, backend: str) -> None:
+    """Choose the implementation of the deformable operator in every part of a network."""
+    for module in model.modules():
+        if isinstance(module, DeformableConv):
+            module.backend = backend
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Learned scalars of a network."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _stage(spec: CoMiXSpec, stage: int) -> Stage:
+    width = spec.channels[stage]
+    fuse = FFM(width, spec.ffm_ratio * width) if spec.fusion == "ffm" else Average()
+    return Stage(
+        _hsi_branch(spec, stage),
+        Branch(_enter(spec, stage), [_block_2d(spec, stage) for _ in range(spec.depths[stage])]),
+        None if spec.cmfex == "none" else _exchange(spec, stage),
+        fold_planes(width, spec.spectral_depth),
+        fuse,
+    )
+
+
+def _hsi_stage(spec: CoMiXSpec, stage: int) -> HsiStage:
+    fold = fold_planes(spec.channels[stage], spec.spectral_depth)
+    return HsiStage(_hsi_branch(spec, stage), fold)
+
+
+def _hsi_branch(spec: CoMiXSpec, stage: int) -> Branch:
+    block = _block_3d if spec.hsi_blocks == "3d" else _block_2d
+    return Branch(_enter(spec, stage), [block(spec, stage) for _ in range(spec.depths[stage])])
+
+
+def _enter(spec: CoMiXSpec, stage: int) -> nn.Module:
+    return transition(stage, spec.channels[max(stage - 1, 0)], spec.channels[stage])
+
+
+def _block_2d(spec: CoMiXSpec, stage: int) -> Block2d:
+    width = spec.channels[stage]
+    deformable = DeformableConv(width, spec.kernels[stage], spec.group_width)
+    return Block2d(deformable, width, spec.ffn_ratio * width)
+
+
+def _block_3d(spec: CoMiXSpec, stage: int) -> Block3d:
+    width = spec.channels[stage]
+    taps = 3 if spec.spectral_depth > 1 or spec.padding_taps else 1
+    tokens = _tokens(spec, stage, spec.spectral_depth)
+    attention = PairedAttention(width, spec.heads, tokens)
+    return Block3d(EfficientPairedAttention(attention, width), width, taps)
+
+
+def _exchange(spec: CoMiXSpec, stage: int) -> CMFeX:
+    width = spec.channels[stage]
+    spatial, spectral = spec.cmfex != "spectral", spec.cmfex != "spatial"
+    hsi, x = (
+        PairedAttention(
+            width, spec.heads, _tokens(spec, stage, depth), spatial=spatial, spectral=spectral
+        )
+        for depth in (spec.spectral_depth, 1)
+    )
+    return CMFeX(hsi, x, width, spatial=spatial, spectral=spectral)
+
+
+def _tokens(spec: CoMiXSpec, stage: int, depth: int) -> nn.Module:
+    if spec.window is None:
+        return PooledTokens(spec.tokens[stage], depth)
+    side = spec.window if stage == 0 else spec.window // 2
+    return LearnedTokens(depth * side**2, spec.tokens[stage])
+
+
+def initialise(model: nn.Module) -> None:
+    """Draw the first weights of a network from torch's global random generator.
+
+    Linear layers: truncated normal of variance 1 / fan in. The usual deviation of 0.02 suits widths
+    of several hundred; at 16 to 64 channels it would make an MLP's output so small that the layer
+    normalisation behind it multiplies the first gradients by more than a hundred. Convolutions:
+    He's normal for what fans out. Biases start at zero, norms at one and
+    zero. What begins as an average (deformable windows, pooled tokens) is set so by its own module.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=1 / math.sqrt(module.in_features))
+        elif isinstance(module, nn.Conv2d | Conv3x3x3):
+            _draw_convolution(module.weight, getattr(module, "groups", 1))
+        if isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+    for module in model.modules():
+        if isinstance(module, DeformableConv | PooledTokens):
+            module.start_as_average()
+
+
+def _draw_convolution(weight: Tensor, groups: int) -> None:
+    """He's normal initialisation; a depthwise filter fans out to its own channel alone."""
+    fan_out = weight.shape[0] // groups * math.prod(weight.shape[2:])
+    nn.init.normal_(weight, std=math.sqrt(2 / fan_out))

@@ -1,0 +1,129 @@
+"""One safetensors file that carries everything needed to use a model."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from comix_models.build import build_model
+from comix_models.spec import preset
+from safetensors.torch import save_file
+
+from comix_cli.errors import ModelFileError
+from comix_cli.learning.model_file import (
+    InputRecord,
+    ModelCard,
+    load_model,
+    read_card,
+    save_model,
+)
+from comix_cli.learning.normalise import Normalisation
+from comix_cli.scene.legend import Legend
+
+CPU = torch.device("cpu")
+
+
+def record(name: str, bands: tuple[int, ...], count: int) -> InputRecord:
+    n = len(bands)
+    return InputRecord(
+        name=name,
+        role="hsi",
+        count=count,
+        bands=bands,
+        dropped={2: "all nodata"},
+        wavelengths_nm=(450.0, None, 2300.5)[:n],
+        fwhm_nm=(None,) * n,
+        resampling="nearest",
+        normalisation=Normalisation((0.0,) * n, (1.0,) * n, "by hand"),
+    )
+
+
+def card() -> ModelCard:
+    return ModelCard(
+        spec=preset("nano", hsi_bands=3, x_channels=1, classes=2),
+        hsi=record("hsi.tif", (1, 3, 4), 4),
+        x=(record("dsm.tif", (1,), 1),),
+        legend=Legend.from_names([(7, "Wasser & Ufer"), (2, "forêt")]),
+        window=64,
+        gsd_m=3.6,
+        training={"steps": 5},
+    )
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path / "model.safetensors"
+    save_model(path, build_model(card().spec).state_dict(), card())
+    return path
+
+
+def test_the_card_comes_back_as_it_was(saved: Path) -> None:
+    assert read_card(saved) == card()
+
+
+def test_the_weights_come_back_as_they_were(saved: Path) -> None:
+    torch.manual_seed(0)
+    original = build_model(card().spec)
+    network, _ = load_model(saved, CPU)
+    assert not network.training
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(tensor, original.state_dict()[name], rtol=0, atol=0)
+
+
+def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"nothing\.safetensors: .*comix train"):
+        read_card(tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_a_truncated_file_is_refused(saved: Path, keep: int) -> None:
+    saved.write_bytes(saved.read_bytes()[:keep])
+    with pytest.raises(ModelFileError, match="truncated"):
+        load_model(saved, CPU)
+
+
+def test_a_pickle_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    torch.save({"weight": torch.zeros(3)}, path)
+    with pytest.raises(ModelFileError, match="not a model file"):
+        load_model(path, CPU)
+
+
+def test_safetensors_of_another_program_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file({"weight": torch.zeros(3)}, path)
+    with pytest.raises(ModelFileError, match="not one that comix wrote"):
+        load_model(path, CPU)
+
+
+def rewrite(path: Path, **changes: object) -> None:
+    document = card().to_json() | changes
+    save_file({"w": torch.zeros(1)}, path, metadata={"comix": json.dumps(document)})
+
+
+def test_a_newer_format_asks_for_a_newer_comix(saved: Path) -> None:
+    rewrite(saved, format_version=99)
+    with pytest.raises(ModelFileError, match="version 99.*upgrade comix"):
+        read_card(saved)
+
+
+@pytest.mark.parametrize("changes", [{"legend": 3}, {"spec": {}}, {"hsi": {}}])
+def test_a_damaged_description_is_refused(saved: Path, changes: dict[str, object]) -> None:
+    rewrite(saved, **changes)
+    with pytest.raises(ModelFileError, match="damaged"):
+        read_card(saved)
+
+
+def test_weights_that_do_not_fit_are_refused(saved: Path) -> None:
+    rewrite(saved)
+    with pytest.raises(ModelFileError, match="do not fit"):
+        load_model(saved, CPU)
+
+
+def test_nothing_is_left_where_writing_fails(tmp_path: Path) -> None:
+    broken = card()
+    object.__setattr__(broken, "gsd_m", float("nan"))
+    with pytest.raises(ValueError, match="JSON"):
+        save_model(tmp_path / "model.safetensors", {}, broken)
+    assert list(tmp_path.iterdir()) == []
