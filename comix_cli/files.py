@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from comix_cli.errors import OutputError
 
@@ -143,6 +144,24 @@ def output_errors(target: Path) -> Iterator[None]:
         if _is_about_output(error):
             raise _as_output_error(error, target) from error
         raise
+
+
+def reserve(stream: BinaryIO, size: int) -> None:
+    """Make a new file `size` bytes of zeros long, and make sure that the disk has room for them.
+
+    Where the file system cannot promise room, the file only becomes that long.
+
+    Raises:
+        OSError: The disk has not so much space left.
+    """
+    stream.truncate(size)
+    if size == 0 or not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(stream.fileno(), 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
 
 
 def is_nearly_full(folder: Path) -> bool:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from comix_cli.errors import TrainingError
 from comix_cli.learning.augment import Augmentation
@@ -111,8 +111,7 @@ def fit(
     rng = np.random.default_rng(recipe.seed)
     network = network.to(device).train()
     optimiser = make_optimiser(network, recipe)
-    average_weights = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
-    average = AveragedModel(network, multi_avg_fn=average_weights, use_buffers=True)
+    average = AveragedModel(network, avg_fn=moving_average(recipe.ema_decay), use_buffers=True)
     weights = class_weights(class_pixels, recipe.weight_power).to(device)
     clock = _Clock(recipe)
     losses: list[float] = []
@@ -126,6 +125,21 @@ def fit(
             task.advance(clock.steps_worth(len(losses)), status=f"loss {_recent(losses):.3f}")
     state = {k: v.detach().clone() for k, v in average.module.state_dict().items()}
     return TrainingResult(state, tuple(losses), clock.seconds)
+
+
+def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Exponential moving average that forgets the first steps faster.
+
+    After n updates the decay is min(decay, (1 + n) / (10 + n)), or a short training would keep
+    mostly what the network began with.
+    """
+
+    def update(average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+        n = int(updates)
+        kept = min(decay, (1 + n) / (10 + n))
+        return average * kept + current * (1 - kept)
+
+    return update
 
 
 class _Clock:

@@ -6,6 +6,7 @@ all of them out, so a VRT is what a map is written from, and what any map is tur
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ def _category_names(band: ET.Element) -> dict[int, str]:
 def _palette(band: ET.Element) -> dict[int, Color]:
     """The palette; none where every entry is black, as some programs pad theirs."""
     found = {
-        code: _color(*(entry.get(key, "0") for key in ("c1", "c2", "c3")))
+        code: _color(*(_number(entry.get(key, "")) for key in ("c1", "c2", "c3")))
         for code, entry in enumerate(band.findall("ColorTable/Entry"))
     }
     return found if any(any(color) for color in found.values()) else {}
@@ -142,7 +143,7 @@ def _read_table(band: ET.Element) -> _Table | None:
         usage = _usage(column)
         if usage is not None and usage not in columns:
             columns[usage] = [row[index] if index < len(row) else "" for row in rows]
-    first, step = float(table.get("Row0Min", "0")), float(table.get("BinSize", "1"))
+    first, step = _number(table.get("Row0Min", "0")), _number(table.get("BinSize", "1"))
     return _Table(columns, first, step, len(rows))
 
 
@@ -174,23 +175,26 @@ def _table_names(table: _Table | None) -> dict[int, str]:
 def _table_colors(table: _Table | None) -> dict[int, Color]:
     if table is None or not all(usage in table.columns for usage in (_RED, _GREEN, _BLUE)):
         return {}
-    channels = zip(*(table.columns[usage] for usage in (_RED, _GREEN, _BLUE)), strict=True)
-    pairs = zip(_table_codes(table), channels, strict=True)
-    return {code: _color(*values) for code, values in pairs if code is not None}
+    channels = [[_number(v) for v in table.columns[usage]] for usage in (_RED, _GREEN, _BLUE)]
+    # Some programs write fractions of full intensity.
+    scale = 255.0 if max(max(c, default=0.0) for c in channels) <= 1 else 1.0
+    colors = (_color(*(scale * v for v in values)) for values in zip(*channels, strict=True))
+    pairs = zip(_table_codes(table), colors, strict=True)
+    return {code: color for code, color in pairs if code is not None}
 
 
 def _integer(text: str) -> int | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
+    value = _number(text, math.nan)
     return int(value) if value.is_integer() else None
 
 
-def _color(*channels: str) -> Color:
-    """Channels 0..255, or fractions written with a decimal point as some formats keep them."""
-    values = [float(c or 0) for c in channels]
-    if any("." in c for c in channels) and max(values) <= 1:
-        values = [v * 255 for v in values]
-    red, green, blue = (min(255, max(0, round(v))) for v in values)
+def _number(text: str, otherwise: float = 0.0) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return otherwise
+
+
+def _color(*channels: float) -> Color:
+    red, green, blue = (min(255, max(0, round(v))) for v in channels)
     return red, green, blue

@@ -211,8 +211,7 @@ def _legend_of_gdal(dataset: Any) -> Legend | None:
         rasterio.shutil.copy(dataset, name, driver="VRT")
         try:
             with rasterio.open(name) as vrt:
-                # The domain is XML, which rasterio splits at its first '=' as if it were KEY=VALUE.
-                text = "=".join(next(iter(vrt.tags(ns="xml:VRT").items()), ()))
+                text = vrt.tags(ns="xml:VRT")["xml:VRT"]
         finally:
             rasterio.shutil.delete(name)
         band = ET.fromstring(text).find("VRTRasterBand")

@@ -19,7 +19,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from comix_cli.files import check_writable, partial_folder, publish
+from comix_cli.files import check_writable, partial_folder, publish, reserve
 from comix_cli.mapping.cog import (
     BLOCK,
     GDAL_ERRORS,
@@ -47,6 +47,9 @@ class MapWriter:
         stream: An empty file open for reading and writing; rows are kept there as they are.
         grid: The map's grid.
         legend: The map's classes; they decide the data type.
+
+    Raises:
+        OSError: The disk has no room for the rows.
     """
 
     def __init__(self, stream: BinaryIO, grid: Grid, legend: Legend) -> None:
@@ -56,6 +59,8 @@ class MapWriter:
         self.dtype = np.dtype(legend.dtype)
         self.counts = np.zeros(max(legend.codes, default=NO_CLASS) + 1, np.int64)
         self._written = np.zeros(grid.height, np.bool_)
+        # A disk that is too small is better found out now than after hours of computing.
+        reserve(stream, grid.height * grid.width * self.dtype.itemsize)
 
     def write_rows(self, row_start: int, codes: NDArray[np.integer]) -> None:
         """Write finished rows.

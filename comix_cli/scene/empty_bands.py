@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from comix_cli.scene.reader import NativeBands
+from comix_cli.scene.pixels import NativeBands
 from comix_cli.scene.windows import Window
 
 _CHUNK_BYTES = 64 << 20

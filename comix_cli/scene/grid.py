@@ -227,7 +227,7 @@ def common_grid(
     lattice = _lattice(finest(grids), resolution, dst_crs)
     if bounds is not None:
         target = _grid_of_bounds(lattice, bounds)
-        _require_shared(grids, titles, target.crs, target.bounds, "--bounds")
+        _require_shared(grids, titles, target.crs, bounds, "--bounds")
         return target
     return _snapped_inward(lattice, _require_shared(grids, titles, lattice.crs), grids, titles)
 
@@ -267,8 +267,8 @@ def _grid_of_bounds(lattice: Grid, bounds: Bounds) -> Grid:
     return Grid(
         lattice.crs,
         Affine(xres, 0.0, left, 0.0, -yres, top),
-        max(1, round((right - left) / xres)),
-        max(1, round((top - bottom) / yres)),
+        max(1, math.floor((right - left) / xres + 0.5)),
+        max(1, math.floor((top - bottom) / yres + 0.5)),
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 NO_CLASS = 0
@@ -16,6 +17,19 @@ _PALETTE = (
     (255, 127, 0), (0, 150, 136), (166, 86, 40), (247, 129, 191), (120, 120, 120),
     (141, 211, 199), (190, 186, 218), (27, 94, 32), (128, 177, 211), (205, 220, 57),
     (63, 81, 181), (188, 128, 189), (121, 85, 72), (255, 237, 111), (0, 0, 0),
+)  # fmt: skip
+
+
+# Land cover by a word in its name, in the order of looking: 'low vegetation' before 'vegetation'.
+_CUSTOMARY = (
+    ("water", (66, 133, 214)), ("river", (66, 133, 214)), ("lake", (66, 133, 214)),
+    ("tree", (27, 120, 55)), ("forest", (27, 120, 55)), ("wood", (27, 120, 55)),
+    ("grass", (166, 217, 106)), ("low veg", (166, 217, 106)), ("meadow", (166, 217, 106)),
+    ("shrub", (102, 166, 30)), ("vegetation", (102, 166, 30)), ("crop", (230, 200, 90)),
+    ("soil", (178, 130, 86)), ("bare", (178, 130, 86)), ("sand", (235, 219, 178)),
+    ("roof", (215, 48, 39)), ("building", (215, 48, 39)), ("residential", (215, 48, 39)),
+    ("road", (115, 115, 115)), ("pavement", (115, 115, 115)), ("asphalt", (115, 115, 115)),
+    ("impervious", (150, 150, 150)), ("rail", (90, 60, 110)), ("snow", (240, 250, 255)),
 )  # fmt: skip
 
 
@@ -45,7 +59,8 @@ class Legend:
     def from_names(cls, names: Iterable[tuple[int, str]]) -> Legend:
         """A legend with colours of our choosing for `(code, name)` pairs in any order."""
         ordered = sorted(names)
-        return cls(tuple(ClassEntry(c, n, default_color(i)) for i, (c, n) in enumerate(ordered)))
+        colors = choose_colors([name for _, name in ordered])
+        return cls(tuple(ClassEntry(*pair, c) for pair, c in zip(ordered, colors, strict=True)))
 
     @classmethod
     def from_json(cls, document: list[dict[str, Any]]) -> Legend:
@@ -82,6 +97,16 @@ class Legend:
     def dtype(self) -> str:
         """The smallest raster type that holds every code: uint8, or uint16 beyond 255."""
         return "uint8" if max(self.codes, default=0) <= 255 else "uint16"
+
+
+def choose_colors(names: Sequence[str]) -> list[tuple[int, int, int]]:
+    """A colour for each class: what maps use for land cover of that name, else one that is free."""
+    chosen: list[tuple[int, int, int] | None] = []
+    for name in names:
+        color = next((rgb for word, rgb in _CUSTOMARY if word in name.lower()), None)
+        chosen.append(None if color in chosen else color)
+    free = (color for i in count() if (color := default_color(i)) not in chosen)
+    return [color or next(free) for color in chosen]
 
 
 def default_color(index: int) -> tuple[int, int, int]:

@@ -109,11 +109,16 @@ def describe(dataset: Any, path: str, *, src_crs: CRS | str | None = None) -> Ra
         nodata=dataset.nodata,
         bands=read_band_table(dataset),
         driver=dataset.driver,
-        alpha_bands=tuple(
-            band
-            for band, meaning in zip(dataset.indexes, dataset.colorinterp, strict=True)
-            if meaning == ColorInterp.alpha
-        ),
+        alpha_bands=alpha_bands(dataset),
+    )
+
+
+def alpha_bands(dataset: Any) -> tuple[int, ...]:
+    """1-based bands of an open rasterio dataset that hold transparency."""
+    return tuple(
+        band
+        for band, meaning in zip(dataset.indexes, dataset.colorinterp, strict=True)
+        if meaning == ColorInterp.alpha
     )
 
 

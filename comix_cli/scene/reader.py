@@ -16,18 +16,24 @@ from typing import Any, Protocol
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterioWindow
 
 from comix_cli.errors import RasterError
 from comix_cli.scene.grid import SNAP_TOLERANCE, Grid, same_crs
+from comix_cli.scene.pixels import (
+    NativeBands,
+    Scaling,
+    Values,
+    plausible,
+    read_error,
+    working_dtype,
+)
 from comix_cli.scene.raster import RasterInfo, first_line
 from comix_cli.scene.windows import Window
 
-# Beyond it lie only fill values, such as the lowest float32 in the various ways of rounding it.
-LARGEST_VALUE = 1e30
 # The warper approximates coordinates to within this many source pixels. GDAL's own default, 0.125,
 # would make values depend on where the grid begins.
 WARP_TOLERANCE = 1e-4
@@ -35,19 +41,8 @@ WARP_TOLERANCE = 1e-4
 _INTERPOLATING = frozenset(
     ("nearest", "bilinear", "cubic", "lanczos", "average", "mode", "min", "max", "med", "q1", "q3")
 )
-# Types whose values float32 cannot all tell apart, nodata values among them.
-_NEEDS_FLOAT64 = frozenset(("int32", "uint32", "int64", "uint64", "float64"))
-
-
-@dataclass(frozen=True)
-class Values:
-    """A window of one raster: `(bands, H, W)` float32, and `(H, W)` True where all are valid.
-
-    Invalid pixels hold anything.
-    """
-
-    data: NDArray[np.float32]
-    valid: NDArray[np.bool_]
+# These give a value wherever one neighbour has one, and so close holes by up to a pixel.
+_EXTRAPOLATING = frozenset(("bilinear", "cubic", "cubic_spline", "lanczos"))
 
 
 class BandReader(Protocol):
@@ -58,6 +53,9 @@ class BandReader(Protocol):
 
     def read_valid(self, window: Window) -> NDArray[np.bool_]:
         """`(H, W)` True where all bands are valid."""
+
+    def close(self) -> None:
+        """Let go of what reading needs; the dataset itself stays open."""
 
 
 def band_reader(
@@ -74,7 +72,10 @@ def band_reader(
     """
     if _repeats_native_pixels(info.grid, grid, resampling):
         return NativeReader(dataset, info, grid, bands)
-    return WarpedReader(dataset, info, grid, bands, resampling)
+    warped = WarpedReader(dataset, info, grid, bands, resampling)
+    if resampling not in _EXTRAPOLATING:
+        return warped
+    return HoleKeepingReader(warped, band_reader(dataset, info, grid, bands, "nearest"))
 
 
 def _repeats_native_pixels(source: Grid, grid: Grid, resampling: str) -> bool:
@@ -131,6 +132,9 @@ class NativeReader:
             return np.zeros(window.shape, np.bool_)
         return found.spread(self._native.read(found.native).valid)
 
+    def close(self) -> None:
+        """Nothing but the dataset is held."""
+
     def _locate(self, window: Window) -> _Repeats | None:
         """The native pixels under a window; None where there are none."""
         row_slice, col_slice = window.slices
@@ -161,56 +165,6 @@ def _nearest(positions: NDArray[np.float64], size: int) -> NDArray[np.int64]:
     indices = np.floor(positions + SNAP_TOLERANCE)
     inside = (indices >= 0) & (indices < size)
     return np.where(inside, indices, -1).astype(np.int64)
-
-
-class NativeBands:
-    """Reads a raster's own pixels: physical values, and where they are valid."""
-
-    def __init__(self, dataset: Any, path: str, bands: Sequence[int]) -> None:
-        self._dataset, self._path, self._bands = dataset, path, list(bands)
-        self._dtype = working_dtype(dataset, bands)
-        self._nodata = [dataset.nodatavals[band - 1] for band in bands]
-        self._scaling = Scaling(dataset, bands)
-        self._masks = _mask_bands(dataset, self._bands)
-
-    @property
-    def count(self) -> int:
-        """Number of bands."""
-        return len(self._bands)
-
-    def read(self, window: Window) -> Values:
-        """The values of a window in the raster's own pixels."""
-        data, valid = self.read_raw(window)
-        return Values(self._scaling(data), np.logical_and.reduce(valid, axis=0))
-
-    def read_raw(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Values as stored, and `(bands, H, W)` True where a band is valid.
-
-        Raises:
-            RasterError: The file cannot be read to its end.
-        """
-        place = RasterioWindow(window.col, window.row, window.width, window.height)
-        try:
-            data = self._dataset.read(self._bands, window=place, out_dtype=self._dtype)
-            masks = self._dataset.read_masks(self._masks, window=place) if self._masks else None
-        except RasterioError as error:
-            raise read_error(self._path, error) from error
-        valid = plausible(data)
-        for band, nodata in enumerate(self._nodata):
-            if nodata is not None:
-                valid[band] &= data[band] != nodata
-        if masks is not None:
-            valid &= masks != 0
-        return data, valid
-
-
-def _mask_bands(dataset: Any, bands: Sequence[int]) -> list[int]:
-    """The bands whose mask says more than their nodata value: one of them where they share it."""
-    flags = [dataset.mask_flag_enums[band - 1] for band in bands]
-    if all(MaskFlags.per_dataset in flag for flag in flags):
-        return list(bands[:1])
-    told = (MaskFlags.all_valid, MaskFlags.nodata)
-    return [] if all(any(t in flag for t in told) for flag in flags) else list(bands)
 
 
 class WarpedReader:
@@ -277,6 +231,32 @@ class WarpedReader:
         """`(H, W)` True where all bands are valid."""
         return self.read(window).valid
 
+    def close(self) -> None:
+        """Close the virtual datasets."""
+        for vrt, _ in self._groups:
+            vrt.close()
+
+
+class HoleKeepingReader:
+    """Interpolated values, valid only where the pixel's centre lies in a valid native pixel."""
+
+    def __init__(self, values: BandReader, nearest: BandReader) -> None:
+        self._values, self._nearest = values, nearest
+
+    def read(self, window: Window) -> Values:
+        """The values of a window of the grid."""
+        values = self._values.read(window)
+        return Values(values.data, values.valid & self._nearest.read_valid(window))
+
+    def read_valid(self, window: Window) -> NDArray[np.bool_]:
+        """`(H, W)` True where all bands are valid."""
+        return self.read(window).valid
+
+    def close(self) -> None:
+        """Close both readers."""
+        self._values.close()
+        self._nearest.close()
+
 
 def _nodata_key(dataset: Any, band: int) -> str | None:
     """Text, because NaN equals nothing and would found a group of its own for each band."""
@@ -292,43 +272,3 @@ def _kernel_scale(source: Grid, grid: Grid) -> dict[str, float]:
     else:
         x = y = source.gsd_m / grid.gsd_m
     return {"XSCALE": min(x, 1.0), "YSCALE": min(y, 1.0)}
-
-
-class Scaling:
-    """Turns stored numbers into physical values: value * scale + offset, band by band."""
-
-    def __init__(self, dataset: Any, bands: Sequence[int]) -> None:
-        scales = np.array([dataset.scales[band - 1] for band in bands])
-        offsets = np.array([dataset.offsets[band - 1] for band in bands])
-        self._identical = bool((scales == 1).all() and (offsets == 0).all())
-        self._scales = scales[:, np.newaxis, np.newaxis]
-        self._offsets = offsets[:, np.newaxis, np.newaxis]
-
-    def __call__(self, data: NDArray[Any]) -> NDArray[np.float32]:
-        """The physical values as float32."""
-        if not self._identical:
-            data = data * self._scales.astype(data.dtype) + self._offsets.astype(data.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):  # fill values, which are invalid anyway
-            return data.astype(np.float32, copy=False)
-
-
-def working_dtype(dataset: Any, bands: Sequence[int]) -> np.dtype[Any]:
-    """The float type in which values of these bands can be compared with their nodata value."""
-    wide = any(dataset.dtypes[band - 1] in _NEEDS_FLOAT64 for band in bands)
-    return np.dtype(np.float64 if wide else np.float32)
-
-
-def plausible(data: NDArray[Any]) -> NDArray[np.bool_]:
-    """True for numbers that can be measurements: neither NaN, nor infinite, nor beyond all use."""
-    with np.errstate(invalid="ignore"):
-        result: NDArray[np.bool_] = np.abs(data) < LARGEST_VALUE
-    return result
-
-
-def read_error(path: str, error: Exception) -> RasterError:
-    """The error for a raster that opens but cannot be read."""
-    return RasterError(
-        f"cannot be read; it may be truncated or damaged ({first_line(str(error), path)})",
-        path=path,
-        remedy="compare its size with the original and copy it again",
-    )

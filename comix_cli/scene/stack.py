@@ -119,6 +119,8 @@ class Stack:
             band_reader(source.dataset, source.info, grid, source.bands, resampling)
             for source, resampling in zip(sources, resamplings, strict=True)
         ]
+        for reader in self._readers:
+            resources.callback(reader.close)
         hsi, *others = sources
         self.hsi_info: RasterInfo = hsi.info
         self.hsi_bands: tuple[int, ...] = hsi.bands

@@ -1,0 +1,128 @@
+"""A raster's own pixels: physical values, and where each band is valid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as RasterioWindow
+
+from comix_cli.errors import RasterError
+from comix_cli.scene.raster import alpha_bands, first_line
+from comix_cli.scene.windows import Window
+
+# Beyond it lie only fill values, such as the lowest float32 in the various ways of rounding it.
+LARGEST_VALUE = 1e30
+# Types whose values float32 cannot all tell apart, nodata values among them.
+_NEEDS_FLOAT64 = frozenset(("int32", "uint32", "int64", "uint64", "float64"))
+
+
+@dataclass(frozen=True)
+class Values:
+    """A window of one raster: `(bands, H, W)` float32, and `(H, W)` True where all are valid.
+
+    Invalid pixels hold anything.
+    """
+
+    data: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
+
+class NativeBands:
+    """Reads a raster's own pixels: physical values, and where they are valid."""
+
+    def __init__(self, dataset: Any, path: str, bands: Sequence[int]) -> None:
+        self._dataset, self._path, self._bands = dataset, path, list(bands)
+        self._dtype = working_dtype(dataset, bands)
+        self._nodata = [dataset.nodatavals[band - 1] for band in bands]
+        self._scaling = Scaling(dataset, bands)
+        self._masks = _mask_bands(dataset, self._bands)
+        # GDAL takes an alpha band for a mask in images of two or four bands only.
+        self._alpha = list(alpha_bands(dataset))
+
+    @property
+    def count(self) -> int:
+        """Number of bands."""
+        return len(self._bands)
+
+    def read(self, window: Window) -> Values:
+        """The values of a window in the raster's own pixels."""
+        data, valid = self.read_raw(window)
+        return Values(self._scaling(data), np.logical_and.reduce(valid, axis=0))
+
+    def read_raw(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Values as stored, and `(bands, H, W)` True where a band is valid.
+
+        Raises:
+            RasterError: The file cannot be read to its end.
+        """
+        place = RasterioWindow(window.col, window.row, window.width, window.height)
+        try:
+            data = self._dataset.read(self._bands, window=place, out_dtype=self._dtype)
+            masks = self._dataset.read_masks(self._masks, window=place) if self._masks else None
+            alpha = self._dataset.read(self._alpha, window=place) if self._alpha else None
+        except RasterioError as error:
+            raise read_error(self._path, error) from error
+        valid = plausible(data)
+        for band, nodata in enumerate(self._nodata):
+            if nodata is not None:
+                valid[band] &= data[band] != nodata
+        if masks is not None:
+            valid &= masks != 0
+        if alpha is not None:
+            valid &= (alpha != 0).all(axis=0)
+        return data, valid
+
+
+def _mask_bands(dataset: Any, bands: Sequence[int]) -> list[int]:
+    """The bands whose mask says more than their nodata value: one of them where they share it."""
+    flags = [dataset.mask_flag_enums[band - 1] for band in bands]
+    if all(MaskFlags.per_dataset in flag for flag in flags):
+        return list(bands[:1])
+    told = (MaskFlags.all_valid, MaskFlags.nodata)
+    return [] if all(any(t in flag for t in told) for flag in flags) else list(bands)
+
+
+class Scaling:
+    """Turns stored numbers into physical values: value * scale + offset, band by band."""
+
+    def __init__(self, dataset: Any, bands: Sequence[int]) -> None:
+        scales = np.array([dataset.scales[band - 1] for band in bands])
+        offsets = np.array([dataset.offsets[band - 1] for band in bands])
+        self._identical = bool((scales == 1).all() and (offsets == 0).all())
+        self._scales = scales[:, np.newaxis, np.newaxis]
+        self._offsets = offsets[:, np.newaxis, np.newaxis]
+
+    def __call__(self, data: NDArray[Any]) -> NDArray[np.float32]:
+        """The physical values as float32."""
+        if not self._identical:
+            data = data * self._scales.astype(data.dtype) + self._offsets.astype(data.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # fill values, which are invalid anyway
+            return data.astype(np.float32, copy=False)
+
+
+def working_dtype(dataset: Any, bands: Sequence[int]) -> np.dtype[Any]:
+    """The float type in which values of these bands can be compared with their nodata value."""
+    wide = any(dataset.dtypes[band - 1] in _NEEDS_FLOAT64 for band in bands)
+    return np.dtype(np.float64 if wide else np.float32)
+
+
+def plausible(data: NDArray[Any]) -> NDArray[np.bool_]:
+    """True for numbers that can be measurements: neither NaN, nor infinite, nor beyond all use."""
+    with np.errstate(invalid="ignore"):
+        result: NDArray[np.bool_] = np.abs(data) < LARGEST_VALUE
+    return result
+
+
+def read_error(path: str, error: Exception) -> RasterError:
+    """The error for a raster that opens but cannot be read."""
+    return RasterError(
+        f"cannot be read; it may be truncated or damaged ({first_line(str(error), path)})",
+        path=path,
+        remedy="compare its size with the original and copy it again",
+    )

@@ -1,0 +1,418 @@
+"""Vectors of a fixed number of lanes inside numba code.
+
+numba vectorises loops where LLVM can prove that no two arrays overlap, which it cannot for a
+gather of many corners. Here a vector is a value of its own (LLVM's ``<n x float>``), so that the
+accumulators of a pixel stay in registers. Addresses are plain ``int64`` byte addresses: whoever
+calls vouches for them.
+
+The only floating-point freedom taken is fusing a multiplication with an addition, and the order of
+a horizontal sum. Comparisons keep their IEEE meaning: one with NaN is false.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, overload, register_model
+
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+_ELEMENTS: dict[str, Any] = {
+    "f32": ir.FloatType(),
+    "f64": ir.DoubleType(),
+    "i32": _I32,
+    "i64": _I64,
+    "mask": ir.IntType(1),
+}
+
+
+class Lanes(types.Type):  # type: ignore[misc]  # numba ships no types
+    """The numba type of a vector: what its elements are, and how many."""
+
+    def __init__(self, element: str, count: int) -> None:
+        self.element = element
+        self.count = count
+        super().__init__(name=f"Lanes({element}, {count})")
+
+    @property
+    def size(self) -> int:
+        """Bytes of one element."""
+        return 8 if self.element.endswith("64") else 4
+
+    @property
+    def scalar(self) -> Any:
+        """The numba type of one element."""
+        return getattr(types, self.element.replace("f", "float").replace("i", "int"))
+
+    def llvm(self) -> Any:
+        """The LLVM type."""
+        return ir.VectorType(_ELEMENTS[self.element], self.count)
+
+
+class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, fe_type: Lanes) -> None:
+        super().__init__(manager, fe_type, fe_type.llvm())
+
+
+register_model(Lanes)(_LanesModel)
+
+
+def _pointer(builder: Any, address: Any, pointee: Any) -> Any:
+    return builder.inttoptr(address, pointee.as_pointer())
+
+
+def _picks(indices: Sequence[int]) -> Any:
+    return ir.Constant(ir.VectorType(_I32, len(indices)), list(indices))
+
+
+def _shuffle(builder: Any, first: Any, second: Any, indices: Sequence[int]) -> Any:
+    return builder.shuffle_vector(first, second, _picks(indices))
+
+
+def _broadcast(builder: Any, scalar: Any, vector: Any) -> Any:
+    undefined = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
+    return _shuffle(builder, first, undefined, [0] * vector.count)
+
+
+def _make(build: Callable[..., Any]) -> Any:
+    return intrinsic(build)
+
+
+# --- making vectors, and moving them to and from memory -------------------------------------------
+
+
+def _zeros(_context: Any, bits: Any, count: Any) -> Any:
+    kind = Lanes(f"f{bits.literal_value}", count.literal_value)
+
+    def generate(_ctx: Any, _builder: Any, _sig: Any, _args: Any) -> Any:
+        return ir.Constant(kind.llvm(), None)
+
+    return kind(bits, count), generate
+
+
+zeros = intrinsic(prefer_literal=True)(_zeros)
+"""``zeros(bits, count)``: a vector of `count` floats of 32 or 64 bits, both known at compile time."""
+
+
+def _fill(_context: Any, like: Lanes, scalar: Any) -> Any:
+    def generate(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        cast = context.cast(builder, args[1], scalar, like.scalar)
+        return _broadcast(builder, cast, like.llvm())
+
+    return like(like, scalar), generate
+
+
+fill = _make(_fill)
+"""``fill(like, scalar)``: every lane holds `scalar`."""
+
+
+def _load(_context: Any, like: Lanes, address: Any) -> Any:
+    def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        return builder.load(_pointer(builder, args[1], like.llvm()), align=like.size)
+
+    return like(like, address), generate
+
+
+load = _make(_load)
+"""``load(like, address)``: consecutive elements from memory."""
+
+
+def _load_pairs(_context: Any, like: Lanes, address: Any) -> Any:
+    result = types.UniTuple(like, 2)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        wide = ir.VectorType(_ELEMENTS[like.element], 2 * like.count)
+        both = builder.load(_pointer(builder, args[1], wide), align=like.size)
+        halves = [_shuffle(builder, both, both, range(i, 2 * like.count, 2)) for i in (0, 1)]
+        return context.make_tuple(builder, sig.return_type, halves)
+
+    return result(like, address), generate
+
+
+load_pairs = _make(_load_pairs)
+"""``load_pairs(like, address)``: the even and the odd ones of twice as many elements."""
+
+
+def _load_quads(_context: Any, like: Lanes, address: Any) -> Any:
+    result = types.UniTuple(like, 4)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        wide = ir.VectorType(_ELEMENTS[like.element], 4 * like.count)
+        all4 = builder.load(_pointer(builder, args[1], wide), align=like.size)
+        parts = [_shuffle(builder, all4, all4, range(i, 4 * like.count, 4)) for i in range(4)]
+        return context.make_tuple(builder, sig.return_type, parts)
+
+    return result(like, address), generate
+
+
+load_quads = _make(_load_quads)
+"""``load_quads(like, address)``: every fourth of four times as many elements, from 0, 1, 2, 3."""
+
+
+def _load_fill(_context: Any, like: Lanes, address: Any) -> Any:
+    def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        kind = like.llvm()
+        scalar = builder.load(_pointer(builder, args[1], kind.element), align=like.size)
+        return _broadcast(builder, scalar, kind)
+
+    return like(like, address), generate
+
+
+load_fill = _make(_load_fill)
+"""``load_fill(like, address)``: every lane holds the one element at `address`."""
+
+
+def _store(_context: Any, address: Any, vector: Lanes) -> Any:
+    def generate(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        builder.store(args[1], _pointer(builder, args[0], vector.llvm()), align=vector.size)
+        return context.get_dummy_value()
+
+    return types.void(address, vector), generate
+
+
+store = _make(_store)
+"""``store(address, vector)``."""
+
+
+def _store_pairs(_context: Any, address: Any, first: Lanes, second: Lanes) -> Any:
+    def generate(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        order = [lane + half * first.count for lane in range(first.count) for half in (0, 1)]
+        both = _shuffle(builder, args[1], args[2], order)
+        builder.store(both, _pointer(builder, args[0], both.type), align=first.size)
+        return context.get_dummy_value()
+
+    return types.void(address, first, second), generate
+
+
+store_pairs = _make(_store_pairs)
+"""``store_pairs(address, even, odd)``: what `load_pairs` takes apart."""
+
+
+def _store_quads(_context: Any, address: Any, a: Lanes, b: Lanes, c: Lanes, d: Lanes) -> Any:
+    def generate(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        width = 2 * a.count
+        low = _shuffle(builder, args[1], args[2], range(width))
+        high = _shuffle(builder, args[3], args[4], range(width))
+        order = [lane + a.count * part for lane in range(a.count) for part in range(4)]
+        all4 = _shuffle(builder, low, high, order)
+        builder.store(all4, _pointer(builder, args[0], all4.type), align=a.size)
+        return context.get_dummy_value()
+
+    return types.void(address, a, b, c, d), generate
+
+
+store_quads = _make(_store_quads)
+"""``store_quads(address, a, b, c, d)``: what `load_quads` takes apart."""
+
+
+def _peek(_context: Any, address: Any) -> Any:
+    def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        return builder.load(_pointer(builder, args[0], _I64), align=8)
+
+    return types.int64(address), generate
+
+
+peek = _make(_peek)
+"""``peek(address)``: the ``int64`` in memory there."""
+
+
+def _fetch_add(_context: Any, address: Any) -> Any:
+    def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        pointer = _pointer(builder, args[0], _I64)
+        return builder.atomic_rmw("add", pointer, ir.Constant(_I64, 1), "seq_cst")
+
+    return types.int64(address), generate
+
+
+fetch_add = _make(_fetch_add)
+"""``fetch_add(address)``: the ``int64`` there, which is one more for whoever asks next."""
+
+
+# --- arithmetic -----------------------------------------------------------------------------------
+
+
+def _arithmetic(method: str, result: Callable[[Lanes], Lanes]) -> Any:
+    def build(_context: Any, first: Lanes, second: Lanes) -> Any:
+        def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+            operands = (args[0], args[1])
+            if method.startswith("f"):
+                return getattr(builder, method)(*operands, flags=("contract",))
+            return getattr(builder, method)(*operands)
+
+        return result(first)(first, second), generate
+
+    return intrinsic(build)
+
+
+def _comparison(sign: str) -> Any:
+    def build(_context: Any, first: Lanes, second: Lanes) -> Any:
+        def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+            return builder.fcmp_ordered(sign, args[0], args[1])
+
+        return Lanes("mask", first.count)(first, second), generate
+
+    return intrinsic(build)
+
+
+def _same(kind: Lanes) -> Lanes:
+    return kind
+
+
+_add = _arithmetic("fadd", _same)
+_subtract = _arithmetic("fsub", _same)
+_multiply = _arithmetic("fmul", _same)
+_add_integers = _arithmetic("add", _same)
+_multiply_integers = _arithmetic("mul", _same)
+_both = _arithmetic("and_", _same)
+_less = _comparison("<")
+_at_least = _comparison(">=")
+_more = _comparison(">")
+
+
+def _is_float(*kinds: Any) -> bool:
+    return all(isinstance(k, Lanes) and k.element[0] == "f" for k in kinds)
+
+
+def _is_integer(*kinds: Any) -> bool:
+    return all(isinstance(k, Lanes) and k.element[0] != "f" for k in kinds)
+
+
+def _overload_operator(symbol: Any, floats: Any, integers: Any) -> None:
+    def choose(first: Any, second: Any) -> Any:
+        if floats is not None and _is_float(first, second):
+            return lambda first, second: floats(first, second)
+        if integers is not None and _is_integer(first, second):
+            return lambda first, second: integers(first, second)
+        return None
+
+    overload(symbol, strict=False)(choose)
+
+
+_overload_operator(operator.add, _add, _add_integers)
+_overload_operator(operator.sub, _subtract, None)
+_overload_operator(operator.mul, _multiply, _multiply_integers)
+_overload_operator(operator.and_, None, _both)
+_overload_operator(operator.lt, _less, None)
+_overload_operator(operator.ge, _at_least, None)
+_overload_operator(operator.gt, _more, None)
+
+
+def _floor(_context: Any, vector: Lanes) -> Any:
+    def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        kind = vector.llvm()
+        name = f"llvm.floor.v{vector.count}{vector.element}"
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(kind, [kind]), name
+        )
+        return builder.call(function, args)
+
+    return vector(vector), generate
+
+
+floor = _make(_floor)
+"""``floor(vector)``."""
+
+
+def _select(_context: Any, mask: Lanes, yes: Lanes, no: Lanes) -> Any:
+    def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        return builder.select(*args)
+
+    return yes(mask, yes, no), generate
+
+
+select = _make(_select)
+"""``select(mask, yes, no)``: lane by lane."""
+
+
+def _as_index(_context: Any, vector: Lanes) -> Any:
+    kind = Lanes("i64", vector.count)
+
+    def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        narrow = builder.fptosi(args[0], ir.VectorType(_I32, vector.count))
+        return builder.zext(narrow, kind.llvm())
+
+    return kind(vector), generate
+
+
+as_index = _make(_as_index)
+"""``as_index(vector)``: whole numbers from 0 to 2**31 - 1, as ``int64``."""
+
+
+def _fill_index(_context: Any, like: Lanes, scalar: Any) -> Any:
+    kind = Lanes("i64", like.count)
+
+    def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        # The detour shows LLVM that the upper half is zero: the product is then one instruction.
+        known_small = builder.zext(builder.trunc(args[1], _I32), _I64)
+        return _broadcast(builder, known_small, kind.llvm())
+
+    return kind(like, scalar), generate
+
+
+fill_index = _make(_fill_index)
+"""``fill_index(like, scalar)``: a number from 0 to 2**32 - 1 in as many lanes as `like` has."""
+
+
+def _as_flag(_context: Any, mask: Lanes, weight: Any) -> Any:
+    kind = Lanes("i64", mask.count)
+
+    def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        wide = builder.zext(args[0], kind.llvm())
+        return builder.mul(wide, _broadcast(builder, args[1], kind.llvm()))
+
+    return kind(mask, weight), generate
+
+
+as_flag = _make(_as_flag)
+"""``as_flag(mask, weight)``: `weight` where the mask is set, else 0, as ``int64``."""
+
+
+# --- sums across lanes ----------------------------------------------------------------------------
+
+
+def _horizontal_sum(builder: Any, vector: Any, kind: Lanes) -> Any:
+    element = _ELEMENTS[kind.element]
+    name = f"llvm.vector.reduce.fadd.v{kind.count}{kind.element}"
+    signature = ir.FunctionType(element, [element, kind.llvm()])
+    function = cgutils.get_or_insert_function(builder.module, signature, name)
+    return builder.call(function, (ir.Constant(element, 0.0), vector), fastmath=("reassoc",))
+
+
+def _fold_to_four(builder: Any, vector: Any, count: int) -> Any:
+    while count > 4:
+        count //= 2
+        low = _shuffle(builder, vector, vector, range(count))
+        high = _shuffle(builder, vector, vector, range(count, 2 * count))
+        vector = builder.fadd(low, high)
+    return vector
+
+
+def _add_neighbours(builder: Any, first: Any, second: Any) -> Any:
+    even = _shuffle(builder, first, second, (0, 2, 4, 6))
+    return builder.fadd(even, _shuffle(builder, first, second, (1, 3, 5, 7)))
+
+
+def _sum_each(_context: Any, a: Lanes, b: Lanes, c: Lanes, d: Lanes) -> Any:
+    kind = Lanes(a.element, 4)
+
+    def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        if a.count >= 4 and a.count & (a.count - 1) == 0:
+            w, x, y, z = (_fold_to_four(builder, v, a.count) for v in args)
+            pairs = _add_neighbours(builder, w, x), _add_neighbours(builder, y, z)
+            return _add_neighbours(builder, *pairs)
+        result = ir.Constant(kind.llvm(), ir.Undefined)
+        for lane, vector in enumerate(args):
+            total = _horizontal_sum(builder, vector, a)
+            result = builder.insert_element(result, total, ir.Constant(_I32, lane))
+        return result
+
+    return kind(a, b, c, d), generate
+
+
+sum_each = _make(_sum_each)
+"""``sum_each(a, b, c, d)``: the sums across the lanes of four vectors, as a vector of four."""

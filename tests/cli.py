@@ -1,0 +1,44 @@
+"""Run the command line inside a test, in a folder, and look at what it says."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from comix_cli.commands.app import main_group
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line that an error has to be."""
+        lines = [line for line in self.err.splitlines() if line.startswith("Error: ")]
+        assert len(lines) == 1, self.err
+        assert "Traceback" not in self.err
+        return lines[0]
+
+
+def comix(folder: Path, *arguments: str | Path) -> Outcome:
+    """Run `comix ARGUMENTS` in a folder."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        result = CliRunner().invoke(main_group, [str(argument) for argument in arguments])
+    finally:
+        os.chdir(before)
+    return Outcome(result.exit_code, result.stdout, result.stderr)
+
+
+def files(folder: Path) -> set[str]:
+    """Every file below a folder, hidden ones too."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}

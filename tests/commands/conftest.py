@@ -1,0 +1,33 @@
+"""One small scene with a trained model and a map, made once for all tests of the commands."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from cli import comix
+from scenes import make_scene
+
+TRAIN = ("train", "hsi.tif", "lidar.tif", "--gt", "labels.gpkg", "--field", "class")
+QUICK = ("--preset", "nano", "--steps", "40", "--batch-size", "2", "--window", "32", "-q")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with hsi.tif, lidar.tif, labels.gpkg, model.safetensors and map.tif; look only."""
+    folder = tmp_path_factory.mktemp("finished")
+    make_scene(folder)
+    trained = comix(folder, *TRAIN, *QUICK)
+    assert trained.code == 0, trained.err
+    mapped = comix(folder, "classify", "hsi.tif", "lidar.tif", "-o", "map.tif", "-q")
+    assert mapped.code == 0, mapped.err
+    return folder
+
+
+@pytest.fixture
+def scene(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished folder without the map, to do anything with."""
+    folder = tmp_path / "scene"
+    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("map.tif*"))
+    return folder

@@ -1,0 +1,257 @@
+"""Bad input: the right exit code, one line naming file, cause and remedy, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import torch
+from cli import comix, files
+from scenes import write_raster, write_vector
+from shapely.geometry import box
+
+TRAIN = ("train", "hsi.tif", "lidar.tif", "--gt", "labels.gpkg", "--field", "class")
+QUICK = ("--preset", "nano", "--steps", "1", "--batch-size", "1", "--window", "32", "--overwrite")
+CLASSIFY = ("classify", "hsi.tif", "lidar.tif", "-o", "map.tif")
+
+
+def refused(folder: Path, *arguments: str | Path, code: int = 1) -> str:
+    """The error line of a command that must fail and leave the folder as it was."""
+    before = files(folder)
+    outcome = comix(folder, *arguments)
+    assert outcome.code == code, outcome.err
+    assert outcome.out == ""
+    assert files(folder) == before
+    return outcome.error
+
+
+def test_a_missing_raster(scene: Path) -> None:
+    line = refused(scene, "classify", "nowhere.tif", "lidar.tif", "-o", "map.tif")
+    assert "nowhere.tif" in line
+    assert "no such file" in line
+
+
+def test_a_missing_ground_truth(scene: Path) -> None:
+    line = refused(scene, "train", "hsi.tif", "--gt", "nowhere.shp", "--overwrite")
+    assert "nowhere.shp" in line
+
+
+def test_a_file_that_is_no_raster(scene: Path) -> None:
+    (scene / "notes.tif").write_text("dear diary")
+    line = refused(scene, "classify", "notes.tif", "lidar.tif", "-o", "map.tif")
+    assert "notes.tif: is not a raster" in line
+
+
+def test_a_file_that_is_no_vector(scene: Path) -> None:
+    (scene / "notes.shp").write_text("dear diary")
+    assert "notes.shp: is not a vector" in refused(
+        scene, "train", "hsi.tif", "--gt", "notes.shp", "--overwrite"
+    )
+
+
+def test_a_raster_without_crs(scene: Path) -> None:
+    write_raster(scene / "bare.tif", np.ones((12, 20, 20), np.int16), crs=None)
+    line = refused(scene, "classify", "bare.tif", "lidar.tif", "-o", "map.tif")
+    assert "bare.tif: has no CRS; give one with --src-crs" in line
+
+
+def test_inputs_that_do_not_overlap_print_both_extents(scene: Path) -> None:
+    write_raster(scene / "far.tif", np.ones((1, 20, 20), np.float32), origin=(9e5, 5.1e6))
+    line = refused(scene, "classify", "hsi.tif", "far.tif", "-o", "map.tif")
+    for fact in ("hsi.tif covers", "far.tif covers", "900000..900200", "400001.3.."):
+        assert fact in line
+
+
+def test_bands_that_the_model_does_not_know_print_both_numbers(scene: Path) -> None:
+    line = refused(scene, "classify", "lidar.tif", "hsi.tif", "-o", "map.tif")
+    assert "lidar.tif: has 1 bands" in line
+    assert "12 bands (hsi.tif)" in line
+
+
+def test_too_few_rasters_for_the_model(scene: Path) -> None:
+    line = refused(scene, "classify", "hsi.tif", "-o", "map.tif")
+    assert "trained with 2 raster(s)" in line
+    assert "1 raster(s) are given" in line
+
+
+def test_a_field_that_is_not_there_prints_the_fields(scene: Path) -> None:
+    line = refused(scene, *TRAIN[:-1], "klass", *QUICK)
+    for fact in ("labels.gpkg", "klass", "class", "plot"):
+        assert fact in line
+
+
+def test_ground_truth_that_misses_the_raster_prints_both_extents(scene: Path) -> None:
+    write_vector(scene / "far.gpkg", [(box(0, 0, 10, 10), {"class": "grass"})])
+    line = refused(scene, "train", "hsi.tif", "--gt", "far.gpkg", *QUICK)
+    for fact in ("far.gpkg", "misses the raster", "x 0..10", "400001.3.."):
+        assert fact in line
+
+
+def test_one_class_only(scene: Path) -> None:
+    frame = geopandas.read_file(scene / "labels.gpkg")
+    frame[frame["class"] == "roof"].to_file(scene / "roofs.gpkg")
+    line = refused(scene, "train", "hsi.tif", "--gt", "roofs.gpkg", "--field", "class", *QUICK)
+    assert "only one class ('roof')" in line
+
+
+def test_a_truncated_model(scene: Path) -> None:
+    path = scene / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:5000])
+    assert "model.safetensors: not a model file, or a truncated one" in refused(scene, *CLASSIFY)
+
+
+def test_a_foreign_model(scene: Path) -> None:
+    torch.save({"weights": torch.zeros(2)}, scene / "foreign.safetensors")
+    line = refused(scene, *CLASSIFY, "-m", "foreign.safetensors")
+    assert "foreign.safetensors: not a model file" in line
+
+
+def test_no_model_at_all_says_how_to_get_one(scene: Path) -> None:
+    (scene / "model.safetensors").unlink()
+    line = refused(scene, *CLASSIFY)
+    assert "comix train" in line
+    assert "-m" in line
+
+
+def test_outputs_that_exist_are_kept(finished: Path) -> None:
+    content = (finished / "map.tif").read_bytes()
+    assert "map.tif: exists already; give --overwrite" in refused(finished, *CLASSIFY)
+    assert "model.safetensors: exists already" in refused(finished, *TRAIN)
+    assert (finished / "map.tif").read_bytes() == content
+
+
+def test_a_folder_that_does_not_exist(scene: Path) -> None:
+    line = refused(scene, *CLASSIFY[:-1], "deep/down/map.tif")
+    assert "deep/down" in line
+    assert "mkdir" in line
+
+
+def test_no_map_to_evaluate(tmp_path: Path, scene: Path) -> None:
+    shutil.copy(scene / "labels.gpkg", tmp_path)
+    assert "comix evaluate map.tif" in refused(tmp_path, "evaluate", "--gt", "labels.gpkg")
+
+
+def test_a_string_field_against_a_map_without_names(scene: Path) -> None:
+    write_raster(scene / "codes.tif", np.ones((1, 40, 40), np.uint8), res=2.0)
+    line = refused(scene, "evaluate", "codes.tif", "--gt", "labels.gpkg", "--field", "class")
+    assert "the map codes.tif has none" in line
+
+
+def test_classes_that_have_nothing_in_common_print_both_sets(finished: Path, scene: Path) -> None:
+    frame = geopandas.read_file(scene / "labels.gpkg")
+    frame["code"] = frame["plot"] + 70
+    frame[frame["code"] < 73].to_file(scene / "codes.gpkg")
+    shutil.copy(finished / "map.tif", scene / "map.tif")
+    line = refused(scene, "evaluate", "--gt", "codes.gpkg", "--field", "code")
+    assert "(70, 71, 72) and the map's (1, 2, 3) have nothing in common" in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train",),
+        ("classify", "hsi.tif"),
+        ("evaluate",),
+        ("classify", "hsi.tif", "lidar.tif", "-o", "map.tif", "--window", "nine"),
+        ("classify", "hsi.tif", "lidar.tif", "-o", "map.tif", "--overlap", "99"),
+        ("classify", "hsi.tif", "lidar.tif", "-o", "map.tif", "--device", "abacus"),
+        ("classify", "hsi.tif", "lidar.tif", "-o", "map.tif", "--res", "-3"),
+        ("classify", "hsi.tif", "lidar.tif", "-o", "map.tif", "--dst-crs", "EPSG:banana"),
+        ("classify", "hsi.tif", "lidar.tif", "-o", "map.tif", "--resampling", "x7=cubic"),
+        ("classify", "hsi.tif", "lidar.tif", "-o", "map.tif", "--resampling", "cubism"),
+        ("evaluate", "--gt", "labels.gpkg", "--json", "--csv"),
+        ("evaluate", "--gt", "labels.gpkg", "-o", "report.docx"),
+        ("train", "hsi.tif", "--gt", "labels.gpkg", "--preset", "huge"),
+        ("paint",),
+    ],
+)
+def test_usage_errors_exit_with_2(finished: Path, arguments: tuple[str, ...]) -> None:
+    extra = ("--overwrite",) if arguments[0] == "classify" and "-o" in arguments else ()
+    refused(finished, *arguments, *extra, code=2)
+
+
+def test_a_misspelt_option_in_the_project_file(scene: Path) -> None:
+    (scene / "comix.toml").write_text("[classify]\noverlapp = 3\n")
+    line = refused(scene, *CLASSIFY, code=2)
+    assert "comix.toml: [classify] has no option 'overlapp'" in line
+
+
+def test_a_paper_network_refuses_other_windows(scene: Path) -> None:
+    line = refused(scene, *TRAIN, *QUICK, "--preset", "paper", code=2)
+    assert "fixed to windows of 128" in line
+
+
+def test_a_traceback_only_with_debug(scene: Path) -> None:
+    plain = comix(scene, "classify", "nowhere.tif", "-o", "map.tif")
+    debug = comix(scene, "classify", "nowhere.tif", "-o", "map.tif", "--debug")
+    assert "Traceback" not in plain.err
+    assert "Traceback" in debug.err
+    assert plain.code == debug.code == 1
+
+
+def start(folder: Path, *arguments: str, limit: int | None = None) -> subprocess.Popen[str]:
+    """Start a real `comix` process, in a file size limit of some bytes if wanted."""
+    code = (
+        "import resource, signal, sys\n"
+        f"limit = {limit!r}\n"
+        "if limit is not None:\n"
+        "    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))\n"
+        "from comix_cli.commands.app import main\n"
+        "main()\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_training_leaves_nothing(
+    scene: Path, signum: signal.Signals, code: int
+) -> None:
+    (scene / "model.safetensors").unlink()
+    before = files(scene)
+    arguments = (*TRAIN, "--preset", "nano", "--window", "32", "--steps", "1000000")
+    process = start(scene, *arguments)
+    time.sleep(8)
+    process.send_signal(signum)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    assert files(scene) == before
+
+
+def test_an_interrupted_map_leaves_nothing(scene: Path) -> None:
+    before = files(scene)
+    # Pixels of 10 cm in steps of one pixel: it would take hours.
+    slow = ("--res", "0.1", "--window", "16", "--overlap", "15", "--batch-size", "1")
+    process = start(scene, *CLASSIFY, *slow)
+    time.sleep(8)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "interrupted" in err
+    assert files(scene) == before
+
+
+def test_a_disk_that_fills_up_leaves_nothing(scene: Path) -> None:
+    before = files(scene)
+    process = start(scene, *CLASSIFY, limit=1000)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1, err
+    assert "map.tif" in err
+    assert len([line for line in err.splitlines() if line.startswith("Error")]) == 1
+    assert files(scene) == before
