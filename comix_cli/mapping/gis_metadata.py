@@ -127,7 +127,7 @@ def _category_names(band: ET.Element) -> dict[int, str]:
 def _palette(band: ET.Element) -> dict[int, Color]:
     """The palette; none where every entry is black, as some programs pad theirs."""
     found = {
-        code: _color(*(_number(entry.get(key, "")) for key in ("c1", "c2", "c3")))
+        code: _color(*(entry.get(key, "") for key in ("c1", "c2", "c3")))
         for code, entry in enumerate(band.findall("ColorTable/Entry"))
     }
     return found if any(any(color) for color in found.values()) else {}
@@ -175,12 +175,9 @@ def _table_names(table: _Table | None) -> dict[int, str]:
 def _table_colors(table: _Table | None) -> dict[int, Color]:
     if table is None or not all(usage in table.columns for usage in (_RED, _GREEN, _BLUE)):
         return {}
-    channels = [[_number(v) for v in table.columns[usage]] for usage in (_RED, _GREEN, _BLUE)]
-    # Some programs write fractions of full intensity.
-    scale = 255.0 if max(max(c, default=0.0) for c in channels) <= 1 else 1.0
-    colors = (_color(*(scale * v for v in values)) for values in zip(*channels, strict=True))
-    pairs = zip(_table_codes(table), colors, strict=True)
-    return {code: color for code, color in pairs if code is not None}
+    channels = zip(*(table.columns[usage] for usage in (_RED, _GREEN, _BLUE)), strict=True)
+    pairs = zip(_table_codes(table), channels, strict=True)
+    return {code: _color(*values) for code, values in pairs if code is not None}
 
 
 def _integer(text: str) -> int | None:
@@ -195,6 +192,6 @@ def _number(text: str, otherwise: float = 0.0) -> float:
         return otherwise
 
 
-def _color(*channels: float) -> Color:
-    red, green, blue = (min(255, max(0, round(v))) for v in channels)
+def _color(*channels: str) -> Color:
+    red, green, blue = (min(255, max(0, round(_number(c)))) for c in channels)
     return red, green, blue

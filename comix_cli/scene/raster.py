@@ -7,6 +7,7 @@ statistics are computed, so that nothing is ever written beside an input.
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,11 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from comix_cli.errors import RasterError, UsageError
 from comix_cli.scene.bands import BandTable, read_band_table
 from comix_cli.scene.grid import Grid
+
+# GDAL leaves a `.properties` file beside every gzip-compressed one (ENVI allows them) otherwise. It
+# looks at the environment when it reads, in whichever thread, so that no `rasterio.Env` reaches far
+# enough; who wants the file sets the variable.
+os.environ.setdefault("CPL_VSIL_GZIP_WRITE_PROPERTIES", "NO")
 
 _CHUNK_BYTES = 1 << 20
 # They change with every look at a file in a GIS, and hold no pixel.

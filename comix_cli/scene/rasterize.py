@@ -35,7 +35,9 @@ def rasterize(
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Burn the geometries of a window: a pixel belongs to the polygon that holds its centre.
 
-    The result of a window is the same as that part of the whole grid's.
+    The result of a window is the same as that part of the whole grid's. With `all_touched` one
+    exception remains: an edge that runs exactly through the corner of a pixel may or may not touch
+    it, as GDAL's rounding falls.
 
     Args:
         truth: Geometries in the CRS of the grid.

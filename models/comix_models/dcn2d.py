@@ -83,7 +83,7 @@ class Block2d(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(..., H, W, C)`` to the same shape; axes before H are a batch of planes."""
-        planes = features.reshape(-1, *features.shape[-3:])
+        planes: Tensor = features.reshape(-1, *features.shape[-3:])
         planes = self.deformable_norm(self.deformable(planes)) + planes
         planes = self.mlp_norm(self.mlp(planes)) + planes
         return planes.reshape(features.shape)

@@ -198,6 +198,17 @@ def test_room_is_reserved_on_the_disk(tmp_path: Path) -> None:
         assert stream.read() == bytes(100_000)
 
 
+def test_a_disk_without_room_is_not_put_up_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with (tmp_path / "rows.bin").open("w+b") as stream, pytest.raises(OSError, match="No space"):
+        files.reserve(stream, 100)
+
+
 @pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EINVAL])
 def test_a_file_system_that_cannot_reserve_is_put_up_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int

@@ -1,6 +1,7 @@
 """Reading class maps of any program."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -51,7 +52,7 @@ def category_xml(names: tuple[str, ...]) -> str:
 
 
 def table_xml(
-    columns: list[tuple[str, int, int]], rows: list[tuple[object, ...]], extra: str = ""
+    columns: list[tuple[str, int, int]], rows: Sequence[tuple[object, ...]], extra: str = ""
 ) -> str:
     fields = "".join(
         f'<FieldDefn index="{i}"><Name>{name}</Name>'
@@ -158,13 +159,18 @@ def test_colours_of_an_attribute_table_are_used(tmp_path: Path) -> None:
     assert [entry.color for entry in legend] == [(10, 20, 30), (0, 0, 1)]
 
 
-def test_fractional_colours_are_scaled(tmp_path: Path) -> None:
+def test_colours_that_are_no_numbers_and_codes_that_are_none_do_no_harm(tmp_path: Path) -> None:
     path = save(tmp_path / "map.tif", CODES)
-    columns = [("Value", 0, 5), ("Name", 2, 2), ("R", 1, 6), ("G", 1, 7), ("B", 1, 8)]
-    add_sidecar(path, table_xml(columns, [(1, "roof", "1.0", "0.2", "0.0")]))
+    columns = [("Value", 2, 5), ("Name", 2, 2), ("R", 2, 6), ("G", 2, 7), ("B", 2, 8)]
+    rows = [
+        ("1", "roof", "red", "999", ""),
+        ("x", "water", "1", "2", "3"),
+        ("2.5", "tree", 1, 2, 3),
+    ]
+    add_sidecar(path, table_xml(columns, rows))
     legend = read_map(path).legend
     assert legend is not None
-    assert legend.entries[0].color == (255, 51, 0)
+    assert [(entry.code, entry.color) for entry in legend] == [(1, (0, 255, 0))]
 
 
 def test_colours_of_the_palette_are_used(tmp_path: Path) -> None:

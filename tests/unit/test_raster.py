@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import shutil
 import zipfile
@@ -18,7 +19,7 @@ from scenes import write_raster, write_vector
 from shapely import Point
 
 from comix_cli.errors import RasterError, UsageError
-from comix_cli.scene.raster import checksum, inspect_raster, plain_crs
+from comix_cli.scene.raster import checksum, inspect_raster, open_raster, plain_crs
 
 TWO = np.arange(2 * 6 * 5, dtype=np.int16).reshape(2, 6, 5)
 
@@ -116,6 +117,19 @@ def test_gdal_names_pass(tmp_path: Path) -> None:
 def test_looking_at_a_raster_writes_nothing_beside_it(tmp_path: Path) -> None:
     inspect_raster(write_raster(tmp_path / "a.tif", TWO))
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_reading_a_compressed_envi_image_writes_nothing_beside_it(tmp_path: Path) -> None:
+    # GDAL looks for the end of a file of many bands, and then notes where it is.
+    values = np.random.default_rng(0).integers(0, 9999, (177, 80, 60), np.int16)
+    path = write_raster(tmp_path / "a.bsq", values, driver="ENVI")
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    header = path.with_suffix(".hdr")
+    header.write_text(header.read_text() + "file compression = 1\n")
+    before = sorted(tmp_path.iterdir())
+    with open_raster(str(path)) as dataset:
+        np.testing.assert_array_equal(dataset.read(), values)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_crs_written_without_a_code_is_recognised() -> None:

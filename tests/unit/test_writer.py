@@ -270,7 +270,9 @@ def test_a_full_disk_is_named_when_gdal_fails(
         write(tmp_path / "map.tif", codes, legend)
 
 
-@pytest.mark.parametrize("damage", ["truncate", "zeros", "sidecar", "cut sidecar"])
+@pytest.mark.parametrize(
+    "damage", ["truncate", "zeros", "pixels", "size", "sidecar", "cut sidecar"]
+)
 def test_a_map_that_is_damaged_on_the_disk_never_gets_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
@@ -282,6 +284,13 @@ def test_a_map_that_is_damaged_on_the_disk_never_gets_its_name(
             finished.write_bytes(data[: len(data) - 2000])
         elif damage == "zeros":
             finished.write_bytes(data[:-5000] + bytes(5000))
+        elif damage in {"pixels", "size"}:
+            names = sidecar.read_bytes()  # GDAL removes it with the file that it belongs to
+            size = {"width": 700 if damage == "pixels" else 70, "height": 600}
+            place = grid(1, 1).transform
+            profile = {"count": 1, "dtype": "uint8", "transform": place, **size}
+            rasterio.open(finished, "w", "GTiff", **profile).close()
+            sidecar.write_bytes(names)
         elif damage == "sidecar":
             sidecar.unlink()
         else:
@@ -291,6 +300,12 @@ def test_a_map_that_is_damaged_on_the_disk_never_gets_its_name(
     with pytest.raises(OutputError, match=r"map\.tif: cannot be written"):
         write(tmp_path / "map.tif", random_codes(600, 700))
     assert left_in(tmp_path) == []
+
+
+def test_gdal_failing_to_copy_is_an_output_error(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.vrt"
+    with pytest.raises(OutputError, match=r"map\.tif: cannot be written \(.*missing"):
+        cog.copy_to_cog(missing, tmp_path / "out.tif", {}, tmp_path / "map.tif")
 
 
 def test_a_sidecar_without_its_map_is_taken_back(
