@@ -33,7 +33,7 @@ class GroundTruth:
         crs: The CRS of the geometries here, which is the grid's.
         classes: `(code, name)` of every class in the file, ascending by code, whether or not a
             geometry of it lies on the grid.
-        geometries: Single-part shapely geometries that touch the grid's extent, `(n,)`.
+        geometries: Single-part shapely geometries, on the grid and beyond it, `(n,)`.
         codes: Their class codes, `(n,)` int32, above 0.
         features: Which feature of the file (0-based) each of them is a part of, `(n,)` int64.
         repaired: Features whose geometry was invalid and has been repaired.
@@ -104,18 +104,19 @@ def read_ground_truth(
     touching = _touches(parts, grid)
     if not touching.any():
         raise _misses(name, parts, grid)
-    features = numbers[part_of[touching]]
+    placed = np.isfinite(shapely.bounds(parts)).all(axis=1)
+    features = numbers[part_of[placed]]
     return GroundTruth(
         path=name,
         field=chosen,
         crs=grid.crs,
         classes=coded.classes,
-        geometries=parts[touching],
+        geometries=parts[placed],
         codes=coded.codes[features],
         features=features,
         repaired=int(invalid.sum()),
         dropped_null=len(shapes) - len(numbers),
-        outside=len(numbers) - len(np.unique(features)),
+        outside=len(numbers) - len(np.unique(part_of[touching])),
         warnings=warnings,
         integer_field=coded.integer_field,
         source_crs=crs,

@@ -157,7 +157,7 @@ def parse_crs(text: CRS | str | None, option: str) -> CRS:
     """
     try:
         return plain_crs(CRS.from_user_input(text))
-    except (CRSError, pyproj.exceptions.CRSError) as error:
+    except (CRSError, pyproj.exceptions.CRSError, ValueError) as error:
         raise UsageError(
             f"{option} {text}: not a CRS", remedy="give one like EPSG:32633"
         ) from error

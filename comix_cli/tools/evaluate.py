@@ -189,13 +189,10 @@ class _Comparison:
             self._truth, tile, all_touched=self._all_touched, codes=self._codes
         )
         inside, window = _inside(row, col, grid)
-        self.excluded["overlap"] += int(overlap.sum())
-        labelled = reference != NO_CLASS
-        if window is None:
-            self.excluded["outside"] += int(labelled.sum())
-            return
+        labelled = (reference != NO_CLASS) | overlap
         self.excluded["outside"] += int(labelled.sum() - labelled[inside].sum())
-        if labelled[inside].any():
+        self.excluded["overlap"] += int(overlap[inside].sum())
+        if window is not None and labelled[inside].any():
             self._count(reference[inside], self._map.read(window))
 
     def _count(self, reference: NDArray[np.int32], predicted: NDArray[np.int32]) -> None:
@@ -243,7 +240,7 @@ def _provenance(options: EvaluateOptions, truth: GroundTruth) -> dict[str, Any]:
             "path": truth.path,
             "checksum": checksum(truth.path),
             "field": truth.field,
-            "features": len(truth.geometries),
+            "features": len(np.unique(truth.features)),
             "repaired": truth.repaired,
             "features_outside": truth.outside,
             "features_without_class": truth.dropped_null,

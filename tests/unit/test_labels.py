@@ -266,7 +266,7 @@ def test_what_lies_outside_is_counted_by_feature(tmp_path: Path) -> None:
         (square(-10, -10, 5), "d"),
     )
     assert truth.outside == 2
-    assert truth.features.tolist() == [0, 2, 2, 3]
+    assert truth.features.tolist() == [0, 1, 2, 2, 2, 3, 4]
     assert truth.classes == ((1, "a"), (2, "b"), (3, "c"), (4, "d"))
 
 

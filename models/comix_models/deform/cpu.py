@@ -20,8 +20,8 @@ from comix_models.deform.shape import DeformShape
 _KNOWN = {torch.float32, torch.float64}
 _LONGEST_SIDE = 2**24
 """Beyond it a float32 no longer tells one pixel from the next."""
-_WIDEST_ROW = 2**32 - 1
-"""Bytes; addresses are multiples of it, and the factors have 32 bits."""
+_WIDEST_ROW = 2**28 - 1
+"""Bytes; the loops multiply it, shifted by four bits, in a 32-bit register."""
 
 
 @functools.cache
@@ -43,7 +43,7 @@ def why_not_for(value: Tensor, _shape: DeformShape) -> str:
     if max(value.shape[1:3]) > _LONGEST_SIDE:
         return f"an image of {tuple(value.shape)} has a side beyond {_LONGEST_SIDE} pixels"
     if value.shape[2] * value.shape[3] * value.element_size() > _WIDEST_ROW:
-        return f"an image of {tuple(value.shape)} has rows of 4 GiB or more"
+        return f"an image of {tuple(value.shape)} has rows beyond {_WIDEST_ROW} bytes"
     return ""
 
 

@@ -35,6 +35,7 @@ from comix_models.deform.lanes import (
     store_pairs,
     store_quads,
     sum_each,
+    widen,
     zeros,
 )
 
@@ -46,14 +47,17 @@ HEIGHT, WIDTH, OUT_HEIGHT, OUT_WIDTH, STRIDE = 12, 13, 14, 15, 16
 GROUPS, BLOCKS, TAPS, SCALARS = 17, 18, 19, 20
 SLOTS = 21
 
-SCRATCH_BYTES = 14 * 8
+SCRATCH_BYTES = 12 * 8
 """Scratch memory of one worker, per tap."""
 
 # Where a field begins in the scratch memory, as a multiple of 8 bytes per tap.
-_WEIGHTS, _CORNERS, _DOTS, _FX, _FY, _MODULATION = 0, 4, 6, 10, 11, 12
+_WEIGHTS, _CORNERS, _DOTS, _FX, _FY, _MODULATION = 0, 4, 5, 9, 10, 11
 
 _WIDE = 8  # taps that are placed at once
-_ALL_INSIDE = 15  # the flags of a tap whose four corners lie in the image
+# A tap's four flags say which corners lie in the image: 1 left, 2 right, 4 top, 8 bottom. They share
+# one number with the byte offset of corner (y1, x1).
+_FLAG_BITS = 4
+_ALL_INSIDE = 15
 
 
 class _Sizes(NamedTuple):
@@ -135,10 +139,10 @@ def _place_some(
     left, top = as_flag(inside & (x0 >= none), 1), as_flag(inside & (y0 >= none), 4)
     right = as_flag(inside & (x0 < fill(like, s.width - 1)), 2)
     bottom = as_flag(inside & (y0 < fill(like, s.height - 1)), 8)
-    corner = as_index(y0 + one) * fill_index(like, s.row)
-    corner = corner + as_index(x0 + one) * fill_index(like, s.pixel)
-    flags = left + right + top + bottom
-    store_pairs(scratch + 8 * _CORNERS * s.taps + 16 * k, corner, flags)
+    corner = as_index(y0 + one) * fill_index(like, s.row << _FLAG_BITS)
+    corner = corner + as_index(x0 + one) * fill_index(like, s.pixel << _FLAG_BITS)
+    flags = widen(left + right + top + bottom)
+    store(scratch + 8 * _CORNERS * s.taps + 8 * k, corner + flags)
 
 
 _place_some = numba.njit(error_model="numpy")(_place_some)
@@ -161,7 +165,8 @@ def _gather(like: Any, s: Any, plane: int, scratch: int) -> Any:
     weights, corners = scratch + 8 * _WEIGHTS * s.taps, scratch + 8 * _CORNERS * s.taps
     e = s.element
     for _ in range(s.taps):
-        corner, flags = plane + peek(corners), peek(corners + 8)
+        packed = peek(corners)
+        corner, flags = plane + (packed >> _FLAG_BITS), packed & _ALL_INSIDE
         if flags == _ALL_INSIDE:
             above = corner - s.row
             s00 = s00 + load_fill(like, weights) * load(like, above - s.pixel)
@@ -179,7 +184,7 @@ def _gather(like: Any, s: Any, plane: int, scratch: int) -> Any:
             if flags & 10 == 10:
                 s11 = s11 + load_fill(like, weights + 3 * e) * load(like, corner)
         weights += 4 * e
-        corners += 16
+        corners += 8
     return (s00 + s01) + (s10 + s11)
 
 
@@ -189,7 +194,8 @@ def _scatter(like: Any, s: Any, plane: int, grad_plane: int, grad: Any, scratch:
     dots = scratch + 8 * _DOTS * s.taps
     e = s.element
     for _ in range(s.taps):
-        offset, flags = peek(corners), peek(corners + 8)
+        packed = peek(corners)
+        offset, flags = packed >> _FLAG_BITS, packed & _ALL_INSIDE
         a, b, c, d = like, like, like, like
         if flags & 5 == 5:
             at = offset - s.row - s.pixel
@@ -213,7 +219,7 @@ def _scatter(like: Any, s: Any, plane: int, grad_plane: int, grad: Any, scratch:
         sums = sum_each(a * grad, b * grad, c * grad, d * grad)
         store(dots, sums + load(sums, dots))
         weights += 4 * e
-        corners += 16
+        corners += 8
         dots += 4 * e
 
 

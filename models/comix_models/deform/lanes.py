@@ -359,17 +359,30 @@ fill_index = _make(_fill_index)
 
 
 def _as_flag(_context: Any, mask: Lanes, weight: Any) -> Any:
-    kind = Lanes("i64", mask.count)
+    kind = Lanes("i32", mask.count)
 
     def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
-        wide = builder.zext(args[0], kind.llvm())
-        return builder.mul(wide, _broadcast(builder, args[1], kind.llvm()))
+        set_all = _broadcast(builder, builder.trunc(args[1], _I32), kind.llvm())
+        return builder.select(args[0], set_all, ir.Constant(kind.llvm(), None))
 
     return kind(mask, weight), generate
 
 
 as_flag = _make(_as_flag)
-"""``as_flag(mask, weight)``: `weight` where the mask is set, else 0, as ``int64``."""
+"""``as_flag(mask, weight)``: `weight` where the mask is set, else 0, as ``int32``."""
+
+
+def _widen(_context: Any, vector: Lanes) -> Any:
+    kind = Lanes("i64", vector.count)
+
+    def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        return builder.zext(args[0], kind.llvm())
+
+    return kind(vector), generate
+
+
+widen = _make(_widen)
+"""``widen(vector)``: ``int32`` that are not negative, as ``int64``."""
 
 
 # --- sums across lanes ----------------------------------------------------------------------------

@@ -21,12 +21,12 @@ def deform_with_grid_sample(value: Tensor, offset_mask: Tensor, shape: DeformSha
     if value.dtype in {torch.float16, torch.bfloat16}:
         return deform_with_grid_sample(value.float(), offset_mask.float(), shape).to(value.dtype)
     planes = _planes_by_group(value, shape.groups)
-    offsets, modulation = _split_scalars(offset_mask, shape)
-    result = torch.zeros((), dtype=value.dtype, device=value.device)
+    dx, dy, modulation = _split_scalars(offset_mask, shape)
+    result = value.new_zeros((*planes.shape[:2], *offset_mask.shape[1:3]))
     for first in range(0, shape.taps, _TAPS_AT_A_TIME):
         some = slice(first, first + _TAPS_AT_A_TIME)
-        sample = _sample(planes, offsets[:, :, :, some], modulation[..., some], shape, some)
-        result = result + sample
+        x, y = _positions(dx[:, some], dy[:, some], shape, some)
+        result = result + _sample(planes, x, y, modulation[:, some])
     joined = result.unflatten(0, (-1, shape.groups)).permute(0, 3, 4, 1, 2)
     return joined.flatten(-2).contiguous()
 
@@ -36,43 +36,37 @@ def _planes_by_group(value: Tensor, groups: int) -> Tensor:
     return value.unflatten(-1, (groups, -1)).permute(0, 3, 4, 1, 2).flatten(0, 1).contiguous()
 
 
-def _split_scalars(offset_mask: Tensor, shape: DeformShape) -> tuple[Tensor, Tensor]:
-    """Offsets ``(N G, Ho, Wo, K, 2)``, x first, and modulation ``(N G, Ho, Wo, K)``."""
+def _split_scalars(offset_mask: Tensor, shape: DeformShape) -> tuple[Tensor, Tensor, Tensor]:
+    """Offsets along x and along y, and modulation, each ``(N G, K, Ho, Wo)``."""
     used = offset_mask[..., : 3 * shape.groups * shape.taps].unflatten(-1, (shape.groups, -1))
-    used = used.permute(0, 3, 1, 2, 4).flatten(0, 1)
-    offsets, modulation = used.split((2 * shape.taps, shape.taps), dim=-1)
-    return offsets.unflatten(-1, (shape.taps, 2)), modulation
+    used = used.permute(0, 3, 4, 1, 2).flatten(0, 1).contiguous()
+    offsets, modulation = used.split((2 * shape.taps, shape.taps), dim=1)
+    return offsets[:, 0::2], offsets[:, 1::2], modulation
 
 
-def _sample(
-    planes: Tensor, offsets: Tensor, modulation: Tensor, shape: DeformShape, some: slice
-) -> Tensor:
+def _positions(dx: Tensor, dy: Tensor, shape: DeformShape, some: slice) -> tuple[Tensor, Tensor]:
+    """Sampling positions x and y of some taps in pixels, each ``(N G, taps, Ho, Wo)``."""
+    rows, columns = dx.shape[2:]
+    grid_x, grid_y = dx.new_tensor(shape.tap_positions()[some]).T
+    pixel_x = torch.arange(columns, dtype=dx.dtype, device=dx.device) * shape.stride
+    pixel_y = torch.arange(rows, dtype=dx.dtype, device=dx.device) * shape.stride
+    x = grid_x[:, None, None] + pixel_x + dx * shape.offset_scale
+    y = grid_y[:, None, None] + pixel_y[:, None] + dy * shape.offset_scale
+    return x, y
+
+
+def _sample(planes: Tensor, x: Tensor, y: Tensor, modulation: Tensor) -> Tensor:
     """Sum the samples of some taps: ``(N G, Cg, Ho, Wo)``."""
-    height, width = planes.shape[-2:]
-    positions = _positions(offsets, shape, some)
-    size = positions.new_tensor((width, height))
+    height, width = planes.shape[2:]
     # A position that no corner reaches, NaN among them, gives zero whatever else is there.
-    inside = ((positions > -1) & (positions < size)).all(dim=-1)
-    positions = torch.where(inside.unsqueeze(-1), positions, -2)
-    modulation = torch.where(inside, modulation, 0)
+    inside = (x > -1) & (x < width) & (y > -1) & (y < height)
+    x, y = torch.where(inside, x, -2), torch.where(inside, y, -2)
+    grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
     sampled = F.grid_sample(
-        planes,
-        ((2 * positions + 1) / size - 1).flatten(2, 3),
-        mode="bilinear",
-        padding_mode="zeros",
-        align_corners=False,
+        planes, grid.flatten(1, 2), mode="bilinear", padding_mode="zeros", align_corners=False
     )
-    return (sampled.unflatten(-1, modulation.shape[2:]) * modulation.unsqueeze(1)).sum(-1)
-
-
-def _positions(offsets: Tensor, shape: DeformShape, some: slice) -> Tensor:
-    """Sampling positions (x, y) in pixels: ``(N G, Ho, Wo, taps, 2)``."""
-    rows, columns = offsets.shape[1:3]
-    taps = offsets.new_tensor(shape.tap_positions()[some])
-    y = torch.arange(rows, dtype=offsets.dtype, device=offsets.device) * shape.stride
-    x = torch.arange(columns, dtype=offsets.dtype, device=offsets.device) * shape.stride
-    pixels = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
-    return pixels.unsqueeze(2) + taps + offsets * shape.offset_scale
+    sampled = sampled.unflatten(2, (-1, x.shape[2]))
+    return (sampled * torch.where(inside, modulation, 0).unsqueeze(1)).sum(2)
 
 
 register(
