@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numba
 
-from comix_models.deform import kernels, lanes
+from comix_models.deform import kernels, lane_sums, lanes
 
 _log = logging.getLogger("comix_models")
 _lock = threading.Lock()
@@ -55,7 +55,7 @@ def _cached_or_not(function: Callable[[int], None]) -> Any:
     signature = numba.types.void(numba.types.int64)
     try:
         return numba.cfunc(signature, cache=True, error_model="numpy")(function)
-    except Exception as error:  # noqa: BLE001  # a full disk, a read-only home, a damaged file...
+    except Exception as error:  # a full disk, a read-only home, a damaged file...
         _log.info("going on without a cache on disk: %s", error)
         return numba.cfunc(signature, error_model="numpy")(function)
 
@@ -63,4 +63,5 @@ def _cached_or_not(function: Callable[[int], None]) -> Any:
 @functools.cache
 def _revision() -> int:
     """A number that changes with the code that the loops call but numba's cache does not watch."""
-    return zlib.crc32(Path(lanes.__file__).read_bytes())
+    sources = (Path(str(module.__file__)).read_bytes() for module in (lanes, lane_sums))
+    return zlib.crc32(b"".join(sources))

@@ -6,7 +6,7 @@ numba is imported at the first use, because that takes half a second.
 
 from __future__ import annotations
 
-import functools
+import importlib
 from dataclasses import astuple
 from typing import Any
 
@@ -24,14 +24,18 @@ _WIDEST_ROW = 2**28 - 1
 """Bytes; the loops multiply it, shifted by four bits, in a 32-bit register."""
 
 
-@functools.cache
+_asked: dict[str, str] = {}
+
+
 def why_not() -> str:
     """Say why this backend does not work on this machine; an empty text where it does."""
-    try:
-        import numba  # noqa: F401, PLC0415
-    except Exception as error:  # noqa: BLE001  # a broken LLVM raises all sorts of things
-        return f"numba does not import ({error})"
-    return ""
+    if "numba" not in _asked:
+        try:
+            importlib.import_module("numba")
+            _asked["numba"] = ""
+        except Exception as error:  # a broken LLVM raises all sorts of things
+            _asked["numba"] = f"numba does not import ({error})"
+    return _asked["numba"]
 
 
 def why_not_for(value: Tensor, _shape: DeformShape) -> str:

@@ -14,6 +14,8 @@ from comix_models.deform.compiled import Direction, lanes_of, loop_of
 from comix_models.deform.launch import run_in_threads
 from comix_models.deform.shape import DeformShape
 
+_SCALARS_WORTH_A_TEAM = 2**16
+"""Fewer offsets and modulations take less time than waking other threads."""
 _MOST_SLABS = 8
 """Each one needs memory for the gradient of one image."""
 
@@ -88,7 +90,9 @@ def _run(
 ) -> None:
     value = tensors[k.VALUE]
     element = value.element_size()
-    threads = min(torch.get_num_threads(), pieces)
+    # All of torch's threads or none of them: a smaller team would end some, to be started anew.
+    worth_it = pieces > 1 and tensors[k.OFFSET_MASK].numel() >= _SCALARS_WORTH_A_TEAM
+    threads = torch.get_num_threads() if worth_it else 1
     grid = _grid(shape, value.dtype)
     scratch = torch.empty(threads * shape.taps * k.SCRATCH_BYTES, dtype=torch.uint8)
     job = torch.zeros(k.SLOTS, dtype=torch.int64)

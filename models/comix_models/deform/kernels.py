@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numba
 
+from comix_models.deform.lane_sums import sum_each
 from comix_models.deform.lanes import (
     as_flag,
     as_index,
@@ -34,7 +35,6 @@ from comix_models.deform.lanes import (
     store,
     store_pairs,
     store_quads,
-    sum_each,
     widen,
     zeros,
 )
@@ -54,8 +54,8 @@ SCRATCH_BYTES = 12 * 8
 _WEIGHTS, _CORNERS, _DOTS, _FX, _FY, _MODULATION = 0, 4, 5, 9, 10, 11
 
 _WIDE = 8  # taps that are placed at once
-# A tap's four flags say which corners lie in the image: 1 left, 2 right, 4 top, 8 bottom. They share
-# one number with the byte offset of corner (y1, x1).
+# Four flags of a tap say which of its corners lie in the image: 1 left, 2 right, 4 top, 8 bottom.
+# They share one number with the byte offset of corner (y1, x1).
 _FLAG_BITS = 4
 _ALL_INSIDE = 15
 
@@ -276,7 +276,11 @@ def forward_of(bits: int, lanes: int, revision: int) -> Callable[[int], None]:
             return
         like, wide, narrow = zeros(bits, lanes), zeros(bits, _WIDE), zeros(bits, 1)
         s = _read_sizes(job, bits // 8, lanes)
-        value, scalars, out = peek(job + 8 * VALUE), peek(job + 8 * OFFSET_MASK), peek(job + 8 * OUT)
+        value, scalars, out = (
+            peek(job + 8 * VALUE),
+            peek(job + 8 * OFFSET_MASK),
+            peek(job + 8 * OUT),
+        )
         pieces = peek(job + 8 * PIECES)
         worker = fetch_add(job + 8 * NEXT_WORKER)
         scratch = peek(job + 8 * SCRATCH) + worker * s.taps * SCRATCH_BYTES

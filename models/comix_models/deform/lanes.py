@@ -15,13 +15,15 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
+_tuple_of: Any = types.UniTuple
+declare: Any = cgutils.get_or_insert_function
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
-_ELEMENTS: dict[str, Any] = {
+ELEMENTS: dict[str, Any] = {
     "f32": ir.FloatType(),
     "f64": ir.DoubleType(),
     "i32": _I32,
@@ -30,7 +32,7 @@ _ELEMENTS: dict[str, Any] = {
 }
 
 
-class Lanes(types.Type):  # type: ignore[misc]  # numba ships no types
+class Lanes(types.Type):
     """The numba type of a vector: what its elements are, and how many."""
 
     def __init__(self, element: str, count: int) -> None:
@@ -50,12 +52,12 @@ class Lanes(types.Type):  # type: ignore[misc]  # numba ships no types
 
     def llvm(self) -> Any:
         """The LLVM type."""
-        return ir.VectorType(_ELEMENTS[self.element], self.count)
+        return ir.VectorType(ELEMENTS[self.element], self.count)
 
 
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, fe_type: Lanes) -> None:
-        super().__init__(manager, fe_type, fe_type.llvm())
+        super().__init__(manager, fe_type, fe_type.llvm())  # type: ignore[no-untyped-call]
 
 
 register_model(Lanes)(_LanesModel)
@@ -69,14 +71,15 @@ def _picks(indices: Sequence[int]) -> Any:
     return ir.Constant(ir.VectorType(_I32, len(indices)), list(indices))
 
 
-def _shuffle(builder: Any, first: Any, second: Any, indices: Sequence[int]) -> Any:
+def shuffle(builder: Any, first: Any, second: Any, indices: Sequence[int]) -> Any:
+    """Emit LLVM's shufflevector: the picked lanes of both vectors, one behind the other."""
     return builder.shuffle_vector(first, second, _picks(indices))
 
 
 def _broadcast(builder: Any, scalar: Any, vector: Any) -> Any:
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
-    return _shuffle(builder, first, undefined, [0] * vector.count)
+    return shuffle(builder, first, undefined, [0] * vector.count)
 
 
 def _make(build: Callable[..., Any]) -> Any:
@@ -95,8 +98,8 @@ def _zeros(_context: Any, bits: Any, count: Any) -> Any:
     return kind(bits, count), generate
 
 
-zeros = intrinsic(prefer_literal=True)(_zeros)
-"""``zeros(bits, count)``: a vector of `count` floats of 32 or 64 bits, both known at compile time."""
+zeros: Any = intrinsic(prefer_literal=True)(_zeros)
+"""``zeros(bits, count)``: `count` floats of `bits` bits, both known at compile time."""
 
 
 def _fill(_context: Any, like: Lanes, scalar: Any) -> Any:
@@ -122,35 +125,28 @@ load = _make(_load)
 """``load(like, address)``: consecutive elements from memory."""
 
 
-def _load_pairs(_context: Any, like: Lanes, address: Any) -> Any:
-    result = types.UniTuple(like, 2)
+def _load_every(step: int) -> Any:
+    def build(_context: Any, like: Lanes, address: Any) -> Any:
+        result = _tuple_of(like, step)
+        width = step * like.count
 
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        wide = ir.VectorType(_ELEMENTS[like.element], 2 * like.count)
-        both = builder.load(_pointer(builder, args[1], wide), align=like.size)
-        halves = [_shuffle(builder, both, both, range(i, 2 * like.count, 2)) for i in (0, 1)]
-        return context.make_tuple(builder, sig.return_type, halves)
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            wide = ir.VectorType(ELEMENTS[like.element], width)
+            together = builder.load(_pointer(builder, args[1], wide), align=like.size)
+            parts = [
+                shuffle(builder, together, together, range(i, width, step)) for i in range(step)
+            ]
+            return context.make_tuple(builder, sig.return_type, parts)
 
-    return result(like, address), generate
+        return result(like, address), generate
+
+    return intrinsic(build)
 
 
-load_pairs = _make(_load_pairs)
+load_pairs = _load_every(2)
 """``load_pairs(like, address)``: the even and the odd ones of twice as many elements."""
 
-
-def _load_quads(_context: Any, like: Lanes, address: Any) -> Any:
-    result = types.UniTuple(like, 4)
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        wide = ir.VectorType(_ELEMENTS[like.element], 4 * like.count)
-        all4 = builder.load(_pointer(builder, args[1], wide), align=like.size)
-        parts = [_shuffle(builder, all4, all4, range(i, 4 * like.count, 4)) for i in range(4)]
-        return context.make_tuple(builder, sig.return_type, parts)
-
-    return result(like, address), generate
-
-
-load_quads = _make(_load_quads)
+load_quads = _load_every(4)
 """``load_quads(like, address)``: every fourth of four times as many elements, from 0, 1, 2, 3."""
 
 
@@ -182,7 +178,7 @@ store = _make(_store)
 def _store_pairs(_context: Any, address: Any, first: Lanes, second: Lanes) -> Any:
     def generate(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
         order = [lane + half * first.count for lane in range(first.count) for half in (0, 1)]
-        both = _shuffle(builder, args[1], args[2], order)
+        both = shuffle(builder, args[1], args[2], order)
         builder.store(both, _pointer(builder, args[0], both.type), align=first.size)
         return context.get_dummy_value()
 
@@ -196,10 +192,10 @@ store_pairs = _make(_store_pairs)
 def _store_quads(_context: Any, address: Any, a: Lanes, b: Lanes, c: Lanes, d: Lanes) -> Any:
     def generate(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
         width = 2 * a.count
-        low = _shuffle(builder, args[1], args[2], range(width))
-        high = _shuffle(builder, args[3], args[4], range(width))
+        low = shuffle(builder, args[1], args[2], range(width))
+        high = shuffle(builder, args[3], args[4], range(width))
         order = [lane + a.count * part for lane in range(a.count) for part in range(4)]
-        all4 = _shuffle(builder, low, high, order)
+        all4 = shuffle(builder, low, high, order)
         builder.store(all4, _pointer(builder, args[0], all4.type), align=a.size)
         return context.get_dummy_value()
 
@@ -283,11 +279,12 @@ def _is_integer(*kinds: Any) -> bool:
 
 
 def _overload_operator(symbol: Any, floats: Any, integers: Any) -> None:
+    # numba reads the source of what an overload returns, so it must be a plain function.
     def choose(first: Any, second: Any) -> Any:
         if floats is not None and _is_float(first, second):
-            return lambda first, second: floats(first, second)
+            return lambda first, second: floats(first, second)  # noqa: PLW0108
         if integers is not None and _is_integer(first, second):
-            return lambda first, second: integers(first, second)
+            return lambda first, second: integers(first, second)  # noqa: PLW0108
         return None
 
     overload(symbol, strict=False)(choose)
@@ -306,9 +303,7 @@ def _floor(_context: Any, vector: Lanes) -> Any:
     def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
         kind = vector.llvm()
         name = f"llvm.floor.v{vector.count}{vector.element}"
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(kind, [kind]), name
-        )
+        function = declare(builder.module, ir.FunctionType(kind, [kind]), name)
         return builder.call(function, args)
 
     return vector(vector), generate
@@ -383,49 +378,3 @@ def _widen(_context: Any, vector: Lanes) -> Any:
 
 widen = _make(_widen)
 """``widen(vector)``: ``int32`` that are not negative, as ``int64``."""
-
-
-# --- sums across lanes ----------------------------------------------------------------------------
-
-
-def _horizontal_sum(builder: Any, vector: Any, kind: Lanes) -> Any:
-    element = _ELEMENTS[kind.element]
-    name = f"llvm.vector.reduce.fadd.v{kind.count}{kind.element}"
-    signature = ir.FunctionType(element, [element, kind.llvm()])
-    function = cgutils.get_or_insert_function(builder.module, signature, name)
-    return builder.call(function, (ir.Constant(element, 0.0), vector), fastmath=("reassoc",))
-
-
-def _fold_to_four(builder: Any, vector: Any, count: int) -> Any:
-    while count > 4:
-        count //= 2
-        low = _shuffle(builder, vector, vector, range(count))
-        high = _shuffle(builder, vector, vector, range(count, 2 * count))
-        vector = builder.fadd(low, high)
-    return vector
-
-
-def _add_neighbours(builder: Any, first: Any, second: Any) -> Any:
-    even = _shuffle(builder, first, second, (0, 2, 4, 6))
-    return builder.fadd(even, _shuffle(builder, first, second, (1, 3, 5, 7)))
-
-
-def _sum_each(_context: Any, a: Lanes, b: Lanes, c: Lanes, d: Lanes) -> Any:
-    kind = Lanes(a.element, 4)
-
-    def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
-        if a.count >= 4 and a.count & (a.count - 1) == 0:
-            w, x, y, z = (_fold_to_four(builder, v, a.count) for v in args)
-            pairs = _add_neighbours(builder, w, x), _add_neighbours(builder, y, z)
-            return _add_neighbours(builder, *pairs)
-        result = ir.Constant(kind.llvm(), ir.Undefined)
-        for lane, vector in enumerate(args):
-            total = _horizontal_sum(builder, vector, a)
-            result = builder.insert_element(result, total, ir.Constant(_I32, lane))
-        return result
-
-    return kind(a, b, c, d), generate
-
-
-sum_each = _make(_sum_each)
-"""``sum_each(a, b, c, d)``: the sums across the lanes of four vectors, as a vector of four."""

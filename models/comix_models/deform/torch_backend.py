@@ -27,21 +27,26 @@ def deform_with_grid_sample(value: Tensor, offset_mask: Tensor, shape: DeformSha
         some = slice(first, first + _TAPS_AT_A_TIME)
         x, y = _positions(dx[:, some], dy[:, some], shape, some)
         result = result + _sample(planes, x, y, modulation[:, some])
-    joined = result.unflatten(0, (-1, shape.groups)).permute(0, 3, 4, 1, 2)
-    return joined.flatten(-2).contiguous()
+    joined = result.reshape(len(value), shape.groups, *result.shape[1:]).permute(0, 3, 4, 1, 2)
+    return joined.flatten(-2)
 
 
 def _planes_by_group(value: Tensor, groups: int) -> Tensor:
     """``(N, H, W, G Cg)`` to ``(N G, Cg, H, W)``."""
-    return value.unflatten(-1, (groups, -1)).permute(0, 3, 4, 1, 2).flatten(0, 1).contiguous()
+    by_group = value.reshape(*value.shape[:3], groups, -1)
+    return by_group.permute(0, 3, 4, 1, 2).flatten(0, 1).contiguous()
 
 
 def _split_scalars(offset_mask: Tensor, shape: DeformShape) -> tuple[Tensor, Tensor, Tensor]:
     """Offsets along x and along y, and modulation, each ``(N G, K, Ho, Wo)``."""
-    used = offset_mask[..., : 3 * shape.groups * shape.taps].unflatten(-1, (shape.groups, -1))
+    used = offset_mask[..., : 3 * shape.groups * shape.taps]
+    used = used.reshape(*used.shape[:3], shape.groups, 3 * shape.taps)
     used = used.permute(0, 3, 4, 1, 2).flatten(0, 1).contiguous()
-    offsets, modulation = used.split((2 * shape.taps, shape.taps), dim=1)
-    return offsets[:, 0::2], offsets[:, 1::2], modulation
+    return (
+        used[:, 0 : 2 * shape.taps : 2],
+        used[:, 1 : 2 * shape.taps : 2],
+        used[:, 2 * shape.taps :],
+    )
 
 
 def _positions(dx: Tensor, dy: Tensor, shape: DeformShape, some: slice) -> tuple[Tensor, Tensor]:
@@ -65,7 +70,7 @@ def _sample(planes: Tensor, x: Tensor, y: Tensor, modulation: Tensor) -> Tensor:
     sampled = F.grid_sample(
         planes, grid.flatten(1, 2), mode="bilinear", padding_mode="zeros", align_corners=False
     )
-    sampled = sampled.unflatten(2, (-1, x.shape[2]))
+    sampled = sampled.reshape(*planes.shape[:2], *x.shape[1:])
     return (sampled * torch.where(inside, modulation, 0).unsqueeze(1)).sum(2)
 
 
