@@ -33,6 +33,9 @@ _REASONS = {
 # An input can cause these too: they are about the output only where they name our partial file.
 _NAMES_A_FILE = (errno.EACCES, errno.EPERM, errno.EIO)
 _MARK = ".partial-"
+# It can only be read by setting it.
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)
 
 
 def check_writable(path: Path | str, *, overwrite: bool) -> None:
@@ -110,6 +113,8 @@ def publish(partial: Path, target: Path) -> None:
     with partial.open("rb") as stream:
         # A file system may report a full disk or quota as late as here.
         os.fsync(stream.fileno())
+    # Libraries that write through a temporary file of their own make it private to the user.
+    partial.chmod(0o666 & ~_UMASK)
     partial.replace(target)
 
 

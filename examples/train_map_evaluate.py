@@ -1,7 +1,6 @@
 """The three commands as Python functions: train, map and evaluate in one script.
 
-    comix demo comix-demo
-    python train_map_evaluate.py comix-demo result
+First `comix demo comix-demo`, then `python train_map_evaluate.py comix-demo result`.
 """
 
 from __future__ import annotations

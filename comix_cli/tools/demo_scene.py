@@ -186,7 +186,7 @@ def _class_shares(
 
 def _write_lidar(path: Path, height: NDArray[np.float32], rng: np.random.Generator) -> None:
     rows, columns = np.mgrid[0:SIZE, 0:SIZE]
-    ground = 34 + 0.01 * columns + 0.6 * np.sin(rows / 60)
+    ground = 34 + 0.002 * columns + 0.4 * np.sin(rows / 60)
     dsm = ground + height + 0.08 * rng.standard_normal(height.shape)
     with rasterio.open(
         path, "w", driver="GTiff", width=SIZE, height=SIZE, count=1, dtype="float32", crs=CRS,

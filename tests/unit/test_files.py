@@ -227,3 +227,12 @@ def test_free_space_is_asked_of_the_disk(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(files, "SPARE_BYTES", 1 << 80)
     assert files.is_nearly_full(tmp_path)
     assert not files.is_nearly_full(tmp_path / "missing")
+
+
+def test_a_finished_file_has_the_users_usual_permissions(tmp_path: Path) -> None:
+    usual = tmp_path / "usual"
+    usual.touch()
+    with atomic_path(tmp_path / "ours") as partial:
+        partial.touch()
+        partial.chmod(0o600)
+    assert (tmp_path / "ours").stat().st_mode == usual.stat().st_mode

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from comix_models.build import build_model
-from comix_models.spec import preset
 from safetensors.torch import save_file
 
 from comix_cli.errors import ModelFileError
@@ -19,6 +17,8 @@ from comix_cli.learning.model_file import (
 )
 from comix_cli.learning.normalise import Normalisation
 from comix_cli.scene.legend import Legend
+from comix_models.build import build_model
+from comix_models.spec import preset
 
 CPU = torch.device("cpu")
 
@@ -104,7 +104,7 @@ def rewrite(path: Path, **changes: object) -> None:
 
 def test_a_newer_format_asks_for_a_newer_comix(saved: Path) -> None:
     rewrite(saved, format_version=99)
-    with pytest.raises(ModelFileError, match="version 99.*upgrade comix"):
+    with pytest.raises(ModelFileError, match=r"version 99.*upgrade comix"):
         read_card(saved)
 
 
