@@ -34,7 +34,8 @@ test: lint
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -m "not benchmark" $(PYTEST_ARGS)
 
 bench: $(STAMP)
-	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python tests/benchmarks/bench_deform.py
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -m benchmark
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis comix-demo

@@ -30,6 +30,22 @@ class _Bar:
         self._progress.update(self._task, advance=amount, status=status)
 
 
+class _Lines:
+    """Progress where there is no terminal: a line for every tenth of the work."""
+
+    def __init__(self, display: Display, description: str, total: float | None) -> None:
+        self._display, self._description, self._total = display, description, total
+        self._done = 0.0
+        self._tenths = 0
+
+    def advance(self, amount: float = 1, *, status: str = "") -> None:
+        self._done += amount
+        tenths = int(10 * self._done / self._total + 1e-9) if self._total else 0
+        if tenths > self._tenths:
+            self._tenths = tenths
+            self._display.info(f"{self._description}: {10 * tenths} % {status}".rstrip())
+
+
 class Display:
     """A `Progress` on the terminal.
 
@@ -40,11 +56,13 @@ class Display:
     def __init__(self, verbosity: int = 0) -> None:
         self._verbosity = verbosity
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._live: Progress | None = None
 
     @contextmanager
     def task(self, description: str, total: float | None) -> Iterator[Task]:
-        """A progress bar; none without a terminal or with -q."""
+        """A progress bar; without a terminal lines with -v, and with -q nothing."""
+        if not self._console.is_terminal:
+            yield _Lines(self, description, total)
+            return
         bars = Progress(
             TextColumn("{task.description:<18}"),
             BarColumn(),
@@ -54,7 +72,7 @@ class Display:
             TextColumn("{task.fields[status]}"),
             console=self._console,
             transient=self._verbosity <= 0,
-            disable=self._verbosity < 0 or not self._console.is_terminal,
+            disable=self._verbosity < 0,
         )
         with bars:
             yield _Bar(bars, bars.add_task(description, total=total, status=""))

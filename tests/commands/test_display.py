@@ -1,0 +1,63 @@
+"""What a person sees while a command runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cli import comix
+
+from comix_cli.commands.display import Display, number, percent, print_report
+
+
+def test_without_a_terminal_there_is_a_line_for_every_tenth_and_only_with_v(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for verbosity in (0, 1):
+        with Display(verbosity).task("training", 40) as task:
+            for _ in range(40):
+                task.advance(status="loss 0.500")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"training: {share} % loss 0.500" for share in range(10, 101, 10)]
+
+
+def test_work_of_unknown_length_is_silent_without_a_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Display(1).task("reading", None) as task:
+        task.advance()
+    assert capsys.readouterr().err == ""
+
+
+def test_warnings_are_shown_unless_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    Display(-1).warn("hush")
+    Display(0).warn("look [here]")
+    assert capsys.readouterr().err == "Warning: look [here]\n"
+
+
+def test_undefined_figures_are_dashes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (percent(None), number(None)) == ("-", "-")
+    assert (percent(0.12345), number(0.12345)) == ("12.35", "0.1235")
+    row = {"name": "roof", "reference_pixels": 0, "producers_accuracy": None}
+    row |= {"users_accuracy": None, "f1": None, "iou": None}
+    print_report(
+        {
+            "per_class": [row],
+            "excluded": {"nodata": 3, "outside": 0},
+            "overall_accuracy": None,
+            "average_accuracy": None,
+            "kappa": None,
+            "pixels": 0,
+        }
+    )
+    text = capsys.readouterr().out
+    assert "overall accuracy - %" in text
+    assert "left out: 3 nodata" in text
+    assert "outside" not in text
+
+
+def test_verbose_training_tells_of_its_progress(scene: Path) -> None:
+    arguments = ("train", "hsi.tif", "lidar.tif", "--gt", "labels.gpkg", "--field", "class")
+    quick = ("--preset", "nano", "--steps", "10", "--batch-size", "1", "--window", "16")
+    outcome = comix(scene, *arguments, *quick, "--overwrite", "-v")
+    assert "training: 50 % loss" in outcome.err
