@@ -63,7 +63,8 @@ def _input(record: dict[str, Any]) -> str:
     used, count = len(record["bands"]), record["count"]
     dropped = f", {len(record['dropped'])} dropped" if record["dropped"] else ""
     reach = _reach(record["wavelengths_nm"])
-    return f"{record['name']}: {used} of {count} bands{dropped}{reach}, {record['resampling']}"
+    how = f", {record['resampling']}" if record["resampling"] else ""
+    return f"{record['name']}: {used} of {count} bands{dropped}{reach}{how}"
 
 
 def _print_raster(document: dict[str, Any], *, detailed: bool) -> None:

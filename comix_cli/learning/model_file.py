@@ -41,7 +41,8 @@ class InputRecord:
         dropped: Why other bands are not used, by band.
         wavelengths_nm: Centre of each used band in nanometres, None where unknown.
         fwhm_nm: Width of each used band in nanometres, None where unknown.
-        resampling: The rasterio name of the resampling to the common grid.
+        resampling: The rasterio name of the resampling to the common grid that was asked for; None
+            leaves it to the role.
         normalisation: The scaling of each used band to [0, 1].
     """
 
@@ -52,7 +53,7 @@ class InputRecord:
     dropped: Mapping[int, str]
     wavelengths_nm: tuple[float | None, ...]
     fwhm_nm: tuple[float | None, ...]
-    resampling: str
+    resampling: str | None
     normalisation: Normalisation
 
     def to_json(self) -> dict[str, Any]:
@@ -80,7 +81,7 @@ class InputRecord:
             dropped={int(band): str(why) for band, why in document["dropped"].items()},
             wavelengths_nm=tuple(document["wavelengths_nm"]),
             fwhm_nm=tuple(document["fwhm_nm"]),
-            resampling=str(document["resampling"]),
+            resampling=None if document["resampling"] is None else str(document["resampling"]),
             normalisation=Normalisation.from_json(document["normalisation"]),
         )
 

@@ -60,9 +60,10 @@ def fit_normalisation(
     A channel that is constant gets limits one unit apart, so that it becomes 0 and stays harmless.
     """
     low, high = np.percentile(samples.astype(np.float64), percentiles, axis=1)
-    # A narrow channel needs limits that differ after rounding to float32 as well.
-    spread = np.maximum(np.abs(low), 1.0) * 1e-5
-    high = np.where(high - low > spread, high, low + np.maximum(spread, 1.0))
+    # Limits must differ after rounding to float32 as well; what differs by less is constant.
+    noise = np.maximum(np.abs(low), np.abs(high)) * 1e-5
+    constant = high - low <= noise
+    high = np.where(constant, low + np.maximum(noise, 1.0), high)
     method = f"percentiles {percentiles[0]:g} and {percentiles[1]:g}"
     return Normalisation(tuple(low.tolist()), tuple(high.tolist()), method)
 

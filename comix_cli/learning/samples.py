@@ -1,7 +1,7 @@
 """Where the labelled pixels are, and chips of the scene around them.
 
 A chip is a window's arrays as one training sample: the normalised HSI and X, and a label per pixel.
-Nothing here grows with the scene but a small table of label counts per tile.
+Nothing here grows with the scene but the counts of labels in the tiles that hold any.
 """
 
 from __future__ import annotations
@@ -52,6 +52,9 @@ class BlockReader(Protocol):
     def read(self, window: Window) -> Block:
         """The window's raw values."""
 
+    def read_valid(self, window: Window) -> NDArray[np.bool_]:
+        """`(H, W)`: True where every input is valid."""
+
 
 class MemoryScene:
     """A whole scene read once, for training on scenes that fit into memory."""
@@ -87,6 +90,10 @@ class MemoryScene:
             valid=whole.valid[rows, columns],
         )
 
+    def read_valid(self, window: Window) -> NDArray[np.bool_]:
+        """`(H, W)`: True where every input is valid."""
+        return self._whole.valid[window.slices]
+
 
 def stack_channels(stack: Stack) -> tuple[int, int]:
     """How many HSI bands and how many X channels a stack delivers."""
@@ -101,27 +108,39 @@ def scene_bytes(stack: Stack) -> int:
 
 @dataclass(frozen=True)
 class LabelIndex:
-    """How many usable labelled pixels of each class every tile of the scene holds.
+    """Where the usable labelled pixels are: how many of each class every tile of the scene holds.
+
+    Only pairs of tile and class that occur are kept, so that neither a large scene nor a long
+    legend costs memory by itself.
 
     Attributes:
-        counts: `(tile rows, tile columns, classes)` int64.
+        tiles: Number of the tile, row by row, `(n,)` int64, ascending.
+        classes: Class index, `(n,)` int64.
+        counts: Usable labelled pixels of that class in that tile, `(n,)` int64, above 0.
+        class_pixels: Usable labelled pixels of every class, `(classes,)` int64.
         overlap: Pixels that polygons of different classes share; they are left out.
         invalid: Labelled pixels without valid data; they are left out.
     """
 
+    tiles: NDArray[np.int64]
+    classes: NDArray[np.int64]
     counts: NDArray[np.int64]
+    class_pixels: NDArray[np.int64]
     overlap: int
     invalid: int
 
-    @property
-    def class_pixels(self) -> NDArray[np.int64]:
-        """Usable labelled pixels of each class, `(classes,)`."""
-        total: NDArray[np.int64] = self.counts.sum(axis=(0, 1))
-        return total
-
     def only(self, kept: Sequence[int]) -> LabelIndex:
-        """The index of some of the classes."""
-        return replace(self, counts=self.counts[..., list(kept)])
+        """The index of some of the classes, numbered anew."""
+        numbers = np.full(len(self.class_pixels), -1, np.int64)
+        numbers[list(kept)] = np.arange(len(kept))
+        some = numbers[self.classes] >= 0
+        return replace(
+            self,
+            tiles=self.tiles[some],
+            classes=numbers[self.classes[some]],
+            counts=self.counts[some],
+            class_pixels=self.class_pixels[list(kept)],
+        )
 
 
 class LabelReader:
@@ -134,42 +153,58 @@ class LabelReader:
         self, truth: GroundTruth, grid: Grid, legend: Legend, *, all_touched: bool
     ) -> None:
         self._truth, self._grid, self._all_touched = truth, grid, all_touched
-        # rasterize() burns 0 where nothing lies, so indices are shifted by one on the way.
-        indices = {code: index + 1 for index, code in enumerate(legend.codes)}
-        self._codes = {code: indices.get(code, 0) for code, _ in truth.classes}
+        # Classes that the legend lacks are burnt as well: what they dispute stays disputed.
+        self._codes = {code: i + 1 for i, (code, _) in enumerate(truth.classes)}
+        positions = {code: i for i, code in enumerate(legend.codes)}
+        wanted = [positions.get(code, IGNORE_INDEX) for code, _ in truth.classes]
+        self._indices = np.array([IGNORE_INDEX, *wanted], np.int64)
 
     def read(self, window: Window) -> tuple[NDArray[np.int64], int]:
         """`(H, W)` class indices with `IGNORE_INDEX` elsewhere, and the pixels lost to overlaps."""
         labels, overlap = rasterize(
             self._truth, self._grid, window, all_touched=self._all_touched, codes=self._codes
         )
-        return labels.astype(np.int64) - 1, int(overlap.sum())
+        return self._indices[labels], int(overlap.sum())
 
 
 def index_labels(
     labels: LabelReader, scene: BlockReader, classes: int, progress: Progress
 ) -> LabelIndex:
     """Count the usable labelled pixels of the whole scene, tile by tile."""
-    height, width = scene.grid.shape
-    counts = np.zeros((-(-height // TILE), -(-width // TILE), classes), np.int64)
+    keys, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     overlap = invalid = 0
-    tiles = tile_windows((height, width), 16 * TILE)
-    with progress.task("indexing labels", len(tiles)) as task:
-        for window in tiles:
-            indices, lost = labels.read(window)
+    columns = tile_columns(scene.grid)
+    chunks = tile_windows(scene.grid.shape, 16 * TILE)
+    with progress.task("indexing labels", len(chunks)) as task:
+        for chunk in chunks:
+            indices, lost = labels.read(chunk)
+            labelled = indices != IGNORE_INDEX
             overlap += lost
-            if (indices != IGNORE_INDEX).any():
-                valid = scene.read(window).valid
-                invalid += int(((indices != IGNORE_INDEX) & ~valid).sum())
-                _count(counts, window, np.where(valid, indices, IGNORE_INDEX))
+            if labelled.any():
+                usable = labelled & scene.read_valid(chunk)
+                invalid += int(labelled.sum() - usable.sum())
+                rows, cols = np.nonzero(usable)
+                tile = (rows + chunk.row) // TILE * columns + (cols + chunk.col) // TILE
+                found = np.unique(tile * classes + indices[rows, cols], return_counts=True)
+                keys.append(found[0])
+                counts.append(found[1])
             task.advance()
-    return LabelIndex(counts, overlap, invalid)
+    return _label_index(np.concatenate(keys), np.concatenate(counts), classes, overlap, invalid)
 
 
-def _count(counts: NDArray[np.int64], window: Window, indices: NDArray[np.int64]) -> None:
-    rows, columns = np.nonzero(indices != IGNORE_INDEX)
-    tiles = ((rows + window.row) // TILE, (columns + window.col) // TILE, indices[rows, columns])
-    np.add.at(counts, tiles, 1)
+def tile_columns(grid: Grid) -> int:
+    """How many tiles stand side by side."""
+    return -(-grid.width // TILE)
+
+
+def _label_index(
+    keys: NDArray[np.int64], counts: NDArray[np.int64], classes: int, overlap: int, invalid: int
+) -> LabelIndex:
+    order = np.argsort(keys)
+    tiles, indices = np.divmod(keys[order], classes)
+    pixels = np.zeros(classes, np.int64)
+    np.add.at(pixels, indices, counts[order])
+    return LabelIndex(tiles, indices, counts[order], pixels, overlap, invalid)
 
 
 class ChipSampler:
@@ -198,22 +233,34 @@ class ChipSampler:
     ) -> None:
         self._scene, self._labels, self._normalise = scene, labels, normalise
         self._window = window
-        self._tile_columns = index.counts.shape[1]
-        self._cumulative = index.counts.reshape(-1, index.counts.shape[2]).cumsum(axis=0)
+        self._tile_columns = tile_columns(scene.grid)
+        self._places = [
+            (index.tiles[own], index.counts[own].cumsum())
+            for own in (index.classes == c for c in range(len(index.class_pixels)))
+        ]
         pixels = index.class_pixels.astype(np.float64)
-        powered = np.where(pixels > 0, pixels**class_power, 0.0)
+        powered = np.where(pixels > 0, np.maximum(pixels, 1) ** class_power, 0.0)
         self._class_probabilities = powered / powered.sum()
 
     def draw(self, rng: np.random.Generator) -> Chip:
-        """One chip at random."""
+        """One chip at random, around a pixel of a class at random; it always holds that pixel."""
         chosen = int(rng.choice(len(self._class_probabilities), p=self._class_probabilities))
-        cumulative = self._cumulative[:, chosen]
-        tile = int(np.searchsorted(cumulative, rng.integers(cumulative[-1]), side="right"))
-        row, col = divmod(tile, self._tile_columns)
+        row, col = self._draw_pixel(chosen, rng)
         height, width = self._scene.grid.shape
-        top, tall = _place(row * TILE, height, self._window, rng)
-        left, wide = _place(col * TILE, width, self._window, rng)
+        top, tall = _place(row, height, self._window, rng)
+        left, wide = _place(col, width, self._window, rng)
         return self.read(Window(top, left, tall, wide))
+
+    def _draw_pixel(self, chosen: int, rng: np.random.Generator) -> tuple[int, int]:
+        """Row and column of a usable pixel of a class, all of them equally likely."""
+        tiles, cumulative = self._places[chosen]
+        nth = int(np.searchsorted(cumulative, rng.integers(cumulative[-1]), side="right"))
+        row, col = (TILE * int(part) for part in divmod(int(tiles[nth]), self._tile_columns))
+        height, width = self._scene.grid.shape
+        tile = Window(row, col, min(TILE, height - row), min(TILE, width - col))
+        usable = (self._labels.read(tile)[0] == chosen) & self._scene.read_valid(tile)
+        pixel = rng.choice(np.flatnonzero(usable))
+        return row + int(pixel) // tile.width, col + int(pixel) % tile.width
 
     def read(self, window: Window) -> Chip:
         """The chip at a window, padded to the chip size where the scene is smaller."""
@@ -226,11 +273,11 @@ class ChipSampler:
         return Chip(hsi, x, labels)
 
 
-def _place(tile_start: int, size: int, window: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Start and length, along one axis, of a window at random that touches the tile."""
+def _place(pixel: int, size: int, window: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Start and length, along one axis, of a window at random that holds the pixel."""
     if size <= window:
         return 0, size
-    start = int(rng.integers(tile_start - window + 1, tile_start + TILE))
+    start = int(rng.integers(pixel - window + 1, pixel + 1))
     return min(max(start, 0), size - window), window
 
 

@@ -10,7 +10,7 @@ from comix_cli.mapping.map_file import read_classes
 from comix_cli.scene.bands import BandTable
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.raster import RasterInfo, inspect_raster, open_raster
-from comix_models.build import build_model
+from comix_models.build import build_model, count_parameters
 
 MODEL_SUFFIX = ".safetensors"
 # Lets a raster without CRS be looked at; nothing is ever placed with it.
@@ -48,7 +48,7 @@ def describe_model(path: str, card: ModelCard) -> dict[str, Any]:
         "classes": card.legend.to_json(),
         "window": card.window,
         "gsd_m": card.gsd_m,
-        "parameters": sum(p.numel() for p in network.parameters()),
+        "parameters": count_parameters(network),
         "spec": card.spec.to_json(),
         "training": dict(card.training),
     }

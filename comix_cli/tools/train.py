@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from comix_cli.errors import LabelError, UsageError
 from comix_cli.files import check_writable
@@ -30,6 +30,7 @@ from comix_cli.learning.samples import (
 from comix_cli.progress import Progress
 from comix_cli.scene.labels import GroundTruth, read_ground_truth
 from comix_cli.scene.legend import Legend
+from comix_cli.scene.raster import checksum
 from comix_cli.scene.stack import Stack
 from comix_cli.tools.inputs import (
     SceneInputs,
@@ -38,11 +39,13 @@ from comix_cli.tools.inputs import (
     open_for_training,
 )
 from comix_cli.tools.provenance import plain, timestamp, versions
-from comix_models.build import build_model
+from comix_models.build import build_model, count_parameters
 from comix_models.spec import CoMiXSpec, preset
 
 # Scenes up to this size are read once and kept; larger ones are read chip by chip.
 MEMORY_SCENE_BYTES = 4 << 30
+# Beyond that a field holds names or numbers of single objects and not classes.
+MOST_CLASSES = 1000
 DEFAULT_WINDOW = 128
 
 
@@ -109,6 +112,8 @@ def train(options: TrainOptions, progress: Progress) -> TrainReport:
         legend, index = _find_labels(options.truth, truth, scene, progress)
         labels = LabelReader(truth, stack.grid, legend, all_touched=options.truth.all_touched)
         card = _describe(options, stack, scene, legend)
+        inputs = input_provenance(options.inputs, progress)
+        pixels = _by_name(legend, index)
         sampler = ChipSampler(
             scene,
             labels,
@@ -119,16 +124,9 @@ def train(options: TrainOptions, progress: Progress) -> TrainReport:
         )
         network = build_model(card.spec)
         result = fit(network, sampler, index.class_pixels, options.recipe, device, progress)
-        card = _with_provenance(card, options, truth, legend, index, result, progress)
+        card = replace(card, training=_provenance(options, inputs, truth, pixels, result))
         save_model(options.output, result.weights, card)
-    return TrainReport(
-        options.output, card, count_parameters(network), _by_name(legend, index), result
-    )
-
-
-def count_parameters(network: nn.Module) -> int:
-    """How many numbers training can change."""
-    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+    return TrainReport(options.output, card, count_parameters(network), pixels, result)
 
 
 def _read_truth(options: TruthOptions, stack: Stack, progress: Progress) -> GroundTruth:
@@ -141,17 +139,31 @@ def _read_truth(options: TruthOptions, stack: Stack, progress: Progress) -> Grou
 
 
 def _readable_scene(stack: Stack, progress: Progress) -> BlockReader:
-    for band, reason in stack.dropped.items():
-        progress.info(f"{stack.hsi_info.path}: band {band} is not used ({reason})")
-    if scene_bytes(stack) <= MEMORY_SCENE_BYTES:
+    infos = (stack.hsi_info, *stack.x_info)
+    for info, dropped in zip(infos, (stack.dropped, *stack.x_dropped), strict=True):
+        for band, reason in dropped.items():
+            progress.info(f"{info.path}: band {band} is not used ({reason})")
+    if scene_bytes(stack) <= memory_for_a_scene():
         return MemoryScene(stack, progress)
     return stack
+
+
+def memory_for_a_scene() -> int:
+    """How many bytes a scene may take in memory: at most half of what is free."""
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(MEMORY_SCENE_BYTES, free // 2)
 
 
 def _find_labels(
     options: TruthOptions, truth: GroundTruth, scene: BlockReader, progress: Progress
 ) -> tuple[Legend, LabelIndex]:
     """The classes that the scene really holds, and where their pixels are."""
+    if len(truth.classes) > MOST_CLASSES:
+        raise LabelError(
+            f"field '{truth.field}' has {len(truth.classes)} values, too many for classes",
+            path=truth.path,
+            remedy="name another field with --field",
+        )
     everything = Legend.from_names(truth.classes)
     labels = LabelReader(truth, scene.grid, everything, all_touched=options.all_touched)
     index = index_labels(labels, scene, len(everything), progress)
@@ -176,9 +188,9 @@ def _find_labels(
 def _tell_what_is_left_out(
     everything: Legend, legend: Legend, index: LabelIndex, truth: GroundTruth, progress: Progress
 ) -> None:
-    for name in everything.names:
-        if name not in legend.names:
-            progress.warn(f"{truth.path}: class '{name}' has no usable pixel and is left out")
+    absent = [name for name in everything.names if name not in legend.names]
+    if absent:
+        progress.warn(f"{truth.path}: no usable pixel, so left out: {listed(absent)}")
     for count, what in (
         (index.overlap, "pixels lie in polygons of different classes"),
         (index.invalid, "labelled pixels have no valid data"),
@@ -189,13 +201,19 @@ def _tell_what_is_left_out(
             progress.info(f"{truth.path}: {count} {what} and are left out")
 
 
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Names for a message, cut where there are too many to read."""
+    shown = ", ".join(f"'{name}'" for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
 def _by_name(legend: Legend, index: LabelIndex) -> dict[str, int]:
     return dict(zip(legend.names, index.class_pixels.tolist(), strict=True))
 
 
 def _describe(options: TrainOptions, stack: Stack, scene: BlockReader, legend: Legend) -> ModelCard:
     hsi_values, x_values = sample_values(scene, options.recipe.seed)
-    hsi, x = _input_records(stack, hsi_values, x_values)
+    hsi, x = _input_records(options.inputs, stack, hsi_values, x_values)
     spec = _spec(options, stack, len(legend))
     return ModelCard(
         spec=spec,
@@ -208,6 +226,7 @@ def _describe(options: TrainOptions, stack: Stack, scene: BlockReader, legend: L
 
 
 def _input_records(
+    inputs: SceneInputs,
     stack: Stack,
     hsi_values: np.ndarray,
     x_values: np.ndarray,
@@ -224,10 +243,10 @@ def _input_records(
                 role="hsi" if i == 0 else "continuous",
                 count=info.count,
                 bands=bands,
-                dropped=stack.dropped if i == 0 else {},
+                dropped=(stack.dropped, *stack.x_dropped)[i],
                 wavelengths_nm=tuple(info.bands.wavelengths_nm[b - 1] for b in bands),
                 fwhm_nm=tuple(info.bands.fwhm_nm[b - 1] for b in bands),
-                resampling=stack.resamplings[i],
+                resampling=inputs.resampling_of(i),
                 normalisation=fit_normalisation(sample),
             )
         )
@@ -263,21 +282,23 @@ def _window(wanted: int | None, spec: CoMiXSpec, shape: tuple[int, int]) -> int:
     return min(DEFAULT_WINDOW, -(-longest // 16) * 16)
 
 
-def _with_provenance(
-    card: ModelCard,
+def _provenance(
     options: TrainOptions,
+    inputs: list[dict[str, Any]],
     truth: GroundTruth,
-    legend: Legend,
-    index: LabelIndex,
+    labelled_pixels: Mapping[str, int],
     result: TrainingResult,
-    progress: Progress,
-) -> ModelCard:
-    training = {
+) -> dict[str, Any]:
+    return {
         "date": timestamp(),
         "versions": versions(),
-        "inputs": input_provenance(options.inputs, progress),
-        "ground_truth": {"path": truth.path, "field": truth.field},
-        "labelled_pixels": _by_name(legend, index),
+        "inputs": inputs,
+        "ground_truth": {
+            "path": truth.path,
+            "checksum": checksum(truth.path),
+            "field": truth.field,
+        },
+        "labelled_pixels": dict(labelled_pixels),
         "preset": options.preset,
         "recipe": plain(options.recipe),
         "steps": len(result.losses),
@@ -285,4 +306,3 @@ def _with_provenance(
         "first_loss": result.losses[0],
         "last_loss": float(np.mean(result.losses[-20:])),
     }
-    return ModelCard(card.spec, card.hsi, card.x, card.legend, card.window, card.gsd_m, training)

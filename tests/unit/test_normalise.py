@@ -45,6 +45,12 @@ def test_every_channel_ends_in_0_to_1_and_constant_ones_are_harmless(
     assert scaled.max() <= 1
 
 
+def test_tiny_units_are_scaled_like_any_other() -> None:
+    radiance = np.linspace(4e-6, 6e-6, 101, dtype=np.float32)[None]
+    scaled = fit_normalisation(radiance, (0.0, 100.0)).apply(radiance[:, :, None])
+    np.testing.assert_allclose(scaled[0, :, 0], np.linspace(0, 1, 101), atol=1e-4)
+
+
 def test_a_constant_channel_becomes_zero() -> None:
     values = np.full((1, 50), 4200.0, np.float32)
     np.testing.assert_array_equal(fit_normalisation(values).apply(values[:, :, None]), 0)
