@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -38,7 +38,7 @@ _UMASK = os.umask(0o022)
 os.umask(_UMASK)
 
 
-def check_writable(path: Path | str, *, overwrite: bool) -> None:
+def check_writable(path: Path | str, *, overwrite: bool, inputs: Iterable[str] = ()) -> None:
     """Refuse an output that could not be written, before long work begins.
 
     A file is created and removed in the folder: permissions alone do not tell of read-only disks,
@@ -47,15 +47,19 @@ def check_writable(path: Path | str, *, overwrite: bool) -> None:
     Args:
         path: The file that is going to be written.
         overwrite: Whether it may exist.
+        inputs: Files that are read meanwhile, and must not be replaced.
 
     Raises:
-        OutputError: The file exists and `overwrite` is False; the path is a folder or a device; the
-            folder is missing, is no folder, or cannot be written to.
+        OutputError: The file exists and `overwrite` is False; it is one of the inputs; the path is
+            a folder or a device; the folder is missing, is no folder, or cannot be written to.
     """
     target = Path(path)
     _check_kind(target)
     if target.exists() and not overwrite:
         raise OutputError("exists already", path=target, remedy="give --overwrite to replace it")
+    for name in inputs:
+        if target.exists() and Path(name).exists() and target.samefile(name):
+            raise OutputError("is an input of this run", path=target, remedy="name another output")
     _check_folder(target)
     probe = partial_path(target)
     try:
@@ -63,6 +67,20 @@ def check_writable(path: Path | str, *, overwrite: bool) -> None:
         probe.unlink()
     except OSError as error:
         raise _as_output_error(error, target) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where it is not there yet.
+
+    Raises:
+        OutputError: It cannot be made, or a file is in the way.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise OutputError("is a file", path=path, remedy="name a folder") from error
+    except OSError as error:
+        raise _as_output_error(error, path) from error
 
 
 @contextmanager
@@ -110,12 +128,17 @@ def partial_folder(path: Path | str) -> Iterator[Path]:
 
 def publish(partial: Path, target: Path) -> None:
     """Rename a finished file to where it belongs, once the disk really holds it."""
+    settle(partial)
+    partial.replace(target)
+
+
+def settle(partial: Path) -> None:
+    """Wait until the disk really holds a file, and give it the user's usual permissions."""
     with partial.open("rb") as stream:
         # A file system may report a full disk or quota as late as here.
         os.fsync(stream.fileno())
     # Libraries that write through a temporary file of their own make it private to the user.
     partial.chmod(0o666 & ~_UMASK)
-    partial.replace(target)
 
 
 def write_atomic_text(path: Path | str, text: str) -> None:

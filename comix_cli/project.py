@@ -70,12 +70,12 @@ def _scene_parameters(scene: Mapping[str, Any]) -> dict[str, Any]:
     """The section as the parameters of a command: one list of inputs, `KEY=METHOD` resampling."""
     parameters = {key: value for key, value in scene.items() if key not in ("hsi", "x")}
     x = scene.get("x", [])
+    if x and "hsi" not in scene:
+        raise UsageError(f"{FILE_NAME}: [scene] has x but no hsi", remedy="name the HSI as well")
     if "hsi" in scene:
         parameters["inputs"] = [scene["hsi"], *([x] if isinstance(x, str) else x)]
     if isinstance(parameters.get("resampling"), Mapping):
         parameters["resampling"] = [f"{k}={v}" for k, v in parameters["resampling"].items()]
-    if isinstance(parameters.get("res"), (int, float)):
-        parameters["res"] = [parameters["res"]]
     return parameters
 
 

@@ -4,6 +4,8 @@
 #
 #   map_every_scene.sh model.safetensors scenes/        (scenes/*/hsi.tif and lidar.tif)
 set -uo pipefail
+shopt -s nullglob
+trap 'exit 130' INT TERM
 
 model=${1:?usage: map_every_scene.sh MODEL FOLDER}
 folder=${2:?usage: map_every_scene.sh MODEL FOLDER}

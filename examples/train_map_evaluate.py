@@ -43,7 +43,7 @@ def main() -> None:
         progress,
     )
     truth = TruthOptions(str(scene / "test.gpkg"), field="class")
-    report = evaluate(EvaluateOptions(result / "map.tif", truth), progress)
+    report = evaluate(EvaluateOptions(str(result / "map.tif"), truth), progress)
     print(f"overall accuracy {report['overall_accuracy']:.3f}, kappa {report['kappa']:.3f}")
 
 

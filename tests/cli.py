@@ -40,5 +40,5 @@ def comix(folder: Path, *arguments: str | Path) -> Outcome:
 
 
 def files(folder: Path) -> set[str]:
-    """Every file below a folder, hidden ones too."""
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    """Every file and folder below a folder, hidden ones too."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}

@@ -8,7 +8,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -17,12 +16,10 @@ import click
 from comix_cli import __version__
 from comix_cli.commands.options import CommonState
 from comix_cli.errors import ComixError
-from comix_cli.project import read_project
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
 
 # In the order of the work. Modules are imported when they are asked for: torch takes seconds.
 COMMANDS = ("demo", "init", "train", "classify", "evaluate", "info")
@@ -56,9 +53,8 @@ class App(click.Group):
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         state = CommonState()
         try:
-            extra = {"obj": state, "default_map": read_project(Path.cwd()), **extra}
             code = super().main(
-                args, prog_name or "comix", complete_var, standalone_mode=False, **extra
+                args, prog_name or "comix", complete_var, standalone_mode=False, obj=state, **extra
             )
         except BaseException as error:
             _finish(error, debug=state.debug)
@@ -72,7 +68,9 @@ def _finish(error: BaseException, *, debug: bool) -> NoReturn:
     if debug and not isinstance(error, click.exceptions.Exit):
         traceback.print_exception(error)
     message, code = _judge(error)
-    if message:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(message, err=True)
+    elif message:
         click.echo(f"Error: {message}", err=True)
     sys.exit(code)
 
@@ -82,6 +80,8 @@ def _judge(error: BaseException) -> tuple[str, int]:
     match error:
         case click.exceptions.Exit():
             verdict = "", error.exit_code
+        case click.exceptions.NoArgsIsHelpError():
+            verdict = error.format_message(), EXIT_USAGE
         case click.Abort() | KeyboardInterrupt():
             verdict = "interrupted; nothing half done is left", EXIT_INTERRUPTED
         case click.UsageError():
@@ -94,12 +94,18 @@ def _judge(error: BaseException) -> tuple[str, int]:
             verdict = "", EXIT_ERROR
         case OSError():
             verdict = _os_message(error), EXIT_ERROR
-        case MemoryError():
+        case _ if _is_out_of_memory(error):
             verdict = "out of memory; use a smaller --window or --batch-size", EXIT_ERROR
         case _:
             what = f"unexpected {type(error).__name__}: {_one_line(error)}"
             verdict = f"{what}; run again with --debug and report it", EXIT_ERROR
     return verdict
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Also true for torch's own ways of saying so, without importing torch."""
+    named = type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError)
+    return named or "can't allocate memory" in str(error)
 
 
 def _usage_message(error: click.UsageError) -> str:
@@ -120,7 +126,7 @@ def _one_line(text: object) -> str:
 
 def _terminate(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
     # Raising lets every open writer remove what it has half written.
-    sys.exit(EXIT_TERMINATED)
+    sys.exit(128 + signum)
 
 
 @click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"]})
@@ -137,7 +143,8 @@ def main_group() -> None:
 
 def main() -> None:
     """Entry point of the installed `comix` script."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, _terminate)
     main_group()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -20,6 +21,11 @@ from rich.progress import (
 from rich.table import Table
 
 from comix_cli.progress import Task
+
+
+def _console(*, stderr: bool) -> Console:
+    """Names of classes and files are printed as they are: rich reads no markup in them."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 class _Bar:
@@ -55,7 +61,7 @@ class Display:
 
     def __init__(self, verbosity: int = 0) -> None:
         self._verbosity = verbosity
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = _console(stderr=True)
 
     @contextmanager
     def task(self, description: str, total: float | None) -> Iterator[Task]:
@@ -80,17 +86,17 @@ class Display:
     def info(self, message: str) -> None:
         """Shown with -v."""
         if self._verbosity > 0:
-            self._console.print(message, markup=False)
+            self._console.print(message)
 
     def warn(self, message: str) -> None:
         """Shown unless -q."""
         if self._verbosity >= 0:
-            self._console.print(f"Warning: {message}", markup=False, style="yellow")
+            self._console.print(f"Warning: {message}", style="yellow")
 
 
 def say(message: str) -> None:
     """One line for people on stderr."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
+    _console(stderr=True).print(message)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -102,7 +108,11 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         table.add_row(*row)
     # Without a terminal rich would cut the table at 80 columns; a pipe has no width.
     width = None if sys.stdout.isatty() else 200
-    Console(highlight=False, width=width).print(table)
+    console = Console(highlight=False, markup=False, emoji=False, width=width)
+    with console.capture() as capture:
+        console.print(table)
+    # click flushes, so that a pipe that is closed early is noticed here and not at exit.
+    click.echo(capture.get(), nl=False)
 
 
 def print_report(document: dict[str, Any]) -> None:
@@ -121,11 +131,11 @@ def print_report(document: dict[str, Any]) -> None:
         rows,
     )
     left_out = ", ".join(f"{n} {cause}" for cause, n in document["excluded"].items() if n)
-    sys.stdout.write(
+    click.echo(
         f"overall accuracy {percent(document['overall_accuracy'])} %, "
         f"average accuracy {percent(document['average_accuracy'])} %, "
         f"kappa {number(document['kappa'])}, {document['pixels']} pixels"
-        f"{'; left out: ' + left_out if left_out else ''}\n"
+        f"{'; left out: ' + left_out if left_out else ''}"
     )
 
 

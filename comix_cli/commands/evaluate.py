@@ -20,23 +20,23 @@ from comix_cli.errors import InputError, UsageError
 from comix_cli.files import check_writable
 
 
-def _map(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path:  # noqa: ARG001
+def _map(ctx: click.Context, param: click.Parameter, value: str | None) -> str:  # noqa: ARG001
     """The map that is named, else comix.toml's, else the newest one in this folder."""
     from comix_cli.mapping.map_file import newest_map
 
-    named = value or ctx.lookup_default("map_path") or ctx.lookup_default("map")
-    found = Path(named) if named else newest_map(Path.cwd())
+    named = value or ctx.lookup_default("map_path")
+    found = named or newest_map(Path.cwd())
     if found is None:
         raise InputError(
             "no map is named and this folder holds none that comix wrote",
             remedy="name one: comix evaluate map.tif --gt labels.shp",
         )
-    return found
+    return str(found)
 
 
 @click.command("evaluate", cls=ProjectCommand, short_help="Compare a map with ground truth.")
-@click.argument("map_path", required=False, metavar="[MAP]", callback=_map,
-                type=click.Path(path_type=Path))  # fmt: skip
+@click.argument("map_path", required=False, metavar="[MAP]", callback=_map)
+@click.option("--src-crs", metavar="CRS", help="CRS of a map that carries none.")
 @truth_options("to compare with")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the figures as CSV.")
@@ -69,7 +69,7 @@ def command(state: CommonState, /, **values: Any) -> None:
     if output is not None:
         check_report_path(output)
         check_writable(output, overwrite=overwrite)
-    options = EvaluateOptions(map_path=values.pop("map_path"), truth=ground_truth(values))
+    options = EvaluateOptions(truth=ground_truth(values), **values)
     document = evaluate(options, state.display())
     if output is not None:
         write_report(document, output)

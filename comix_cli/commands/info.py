@@ -34,7 +34,8 @@ def command(state: CommonState, file: str, src_crs: str | None, as_json: bool) -
 
 
 def _print_model(document: dict[str, Any], *, detailed: bool) -> None:
-    training = document["training"]
+    training: dict[str, Any] = {"preset": "?", "ground_truth": {"path": "?", "field": "?"}}
+    training |= document["training"]
     rows: Rows = [
         ["modalities", document["modalities"]],
         ["network", f"{training['preset']}, {document['parameters'] / 1e6:.2f} M parameters"],

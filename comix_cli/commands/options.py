@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from comix_cli.commands.display import Display
 from comix_cli.errors import UsageError
+from comix_cli.project import read_project
 
 if TYPE_CHECKING:
     from comix_cli.tools.inputs import SceneInputs, TruthOptions
@@ -70,18 +72,56 @@ def chain(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
 
 
 class ProjectCommand(click.Command):
-    """A command that refuses what `comix.toml` says to it and it does not know."""
+    """A command whose options have their defaults in `comix.toml`, where the folder has one."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        known = {parameter.name for parameter in self.params}
-        for key in ctx.default_map or {}:
-            if key not in known:
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Parse a command line; what it does not say, the project file says."""
+        section = read_project(Path.cwd()).get(info_name or "", {})
+        extra["default_map"] = self._by_parameter(section, info_name)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def _by_parameter(self, section: Mapping[str, Any], command: str | None) -> dict[str, Any]:
+        """The section with the names of parameters in place of those of options.
+
+        Raises:
+            UsageError: The command has no such option, or the value cannot be meant.
+        """
+        names: dict[str, str] = {}
+        for parameter in self.params:
+            for name in (parameter.name or "", *parameter.opts):
+                names[name.lstrip("-").replace("-", "_")] = parameter.name or ""
+        for key in section:
+            if key not in names:
                 raise UsageError(
-                    f"comix.toml: [{ctx.info_name}] has no option '{key}'",
-                    remedy=f"'comix {ctx.info_name} --help' lists them",
+                    f"comix.toml: [{command}] has no option '{key}'",
+                    remedy=f"'comix {command} --help' lists them",
                 )
-        return super().invoke(ctx)
+        found = {names[key]: value for key, value in section.items()}
+        for parameter in self.params:
+            if parameter.name in found:
+                found[parameter.name] = _checked(parameter, found[parameter.name], command)
+        return found
+
+
+def _checked(parameter: click.Parameter, value: Any, command: str | None) -> Any:
+    """The value of a project file, of the shape that click expects."""
+    many = getattr(parameter, "multiple", False) or parameter.nargs != 1
+    values = value if many and isinstance(value, list) else [value]
+    for each in values:
+        try:
+            parameter.type.convert(each, parameter, None)
+        except click.BadParameter as error:
+            raise UsageError(
+                f"comix.toml: [{command}] {parameter.name} = {each!r}: {error.message}",
+                remedy=f"see 'comix {command} --help'",
+            ) from error
+    return values if many else value
 
 
 overwrite_option = click.option(

@@ -37,6 +37,7 @@ class Recipe:
         class_power: Chips are drawn by class with probability pixels ** power.
         weight_power: A class weighs pixels ** -power in the loss; 0 weighs all pixels alike.
         ema_decay: Decay of the moving average of the weights that is kept in the end.
+        augmentation: Random changes to the chips.
         seed: Fixes everything random.
     """
 

@@ -177,8 +177,9 @@ def load_model(path: Path, device: torch.device) -> tuple[torch.nn.Module, Model
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         network.load_state_dict(weights)
     except (SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise ModelFileError(
-            f"its weights do not fit the network it describes ({str(error).splitlines()[0]})",
+            f"its weights do not fit the network it describes ({reason})",
             path=path,
             remedy="train it again or copy it again",
         ) from error
@@ -213,6 +214,8 @@ def _parse_card(path: Path, metadata: Mapping[str, str]) -> ModelCard:
     try:
         document = json.loads(metadata[_KEY])
         version = int(document["format_version"])
+        if document["format"] != FORMAT:
+            raise ValueError(f"format {document['format']!r}")
         if version > FORMAT_VERSION:
             raise ModelFileError(
                 f"its format is version {version}, this comix reads up to {FORMAT_VERSION}",
@@ -220,7 +223,7 @@ def _parse_card(path: Path, metadata: Mapping[str, str]) -> ModelCard:
                 remedy="upgrade comix",
             )
         return ModelCard.from_json(document)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(
             f"its description is damaged ({type(error).__name__}: {error})",
             path=path,

@@ -19,7 +19,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from comix_cli.files import check_writable, partial_folder, publish, reserve
+from comix_cli.files import check_writable, partial_folder, reserve, settle
 from comix_cli.mapping.cog import (
     BLOCK,
     GDAL_ERRORS,
@@ -223,8 +223,11 @@ def _publish_map(finished: Path, target: Path) -> None:
     target = target.resolve()
     existed = target.exists()
     try:
-        publish(_sidecar(finished), _sidecar(target))
-        publish(finished, target)
+        # The slow part first, so that nothing can come between the two renames.
+        settle(_sidecar(finished))
+        settle(finished)
+        _sidecar(finished).replace(_sidecar(target))
+        finished.replace(target)
     except BaseException:
         if not existed and not target.exists():
             _sidecar(target).unlink(missing_ok=True)

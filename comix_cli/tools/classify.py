@@ -18,7 +18,7 @@ from comix_cli.scene.legend import NO_CLASS
 from comix_cli.scene.raster import checksum
 from comix_cli.scene.windows import WindowPlan, plan_windows
 from comix_cli.tools.inputs import SceneInputs, input_provenance, open_for_model
-from comix_cli.tools.provenance import timestamp, versions
+from comix_cli.tools.provenance import plain, timestamp, versions
 
 # Pixels this much larger or smaller than in training make a texture model guess.
 GSD_TOLERANCE = 0.25
@@ -78,7 +78,8 @@ def classify(options: ClassifyOptions, progress: Progress) -> ClassifyReport:
     Raises:
         ComixError: An input cannot be used, or the output cannot be written.
     """
-    check_writable(options.output, overwrite=options.overwrite)
+    read = (*options.inputs.paths, str(options.model))
+    check_writable(options.output, overwrite=options.overwrite, inputs=read)
     device = choose_device(options.device)
     set_threads(options.threads)
     network, card = load_model(options.model, device)
@@ -87,7 +88,7 @@ def classify(options: ClassifyOptions, progress: Progress) -> ClassifyReport:
         plan = _plan(options, card, stack.grid)
         size = card.window if options.window is None else options.window
         predictor = Predictor(network, card.normaliser, len(card.legend), (size, size), device)
-        tags = _tags(options, card, progress)
+        tags = _tags(options, card, plan, progress)
         with open_map_writer(
             options.output,
             stack.grid,
@@ -100,6 +101,11 @@ def classify(options: ClassifyOptions, progress: Progress) -> ClassifyReport:
                 stack, predictor, plan, options.batch_size, progress
             ):
                 writer.write_rows(row, class_codes(probabilities, valid, card.legend))
+    if not writer.counts[1:].any():
+        progress.warn(
+            f"{options.output}: the map is empty, because no pixel has valid data in every band of "
+            "every input; check nodata with 'comix info'"
+        )
     pixels = {entry.name: int(writer.counts[entry.code]) for entry in card.legend}
     nodata = int(writer.counts[NO_CLASS])
     return ClassifyReport(options.output, stack.grid, len(plan), pixels, nodata)
@@ -129,9 +135,11 @@ def _warn_about_scale(grid: Grid, card: ModelCard, progress: Progress) -> None:
         )
 
 
-def _tags(options: ClassifyOptions, card: ModelCard, progress: Progress) -> dict[str, str]:
+def _tags(
+    options: ClassifyOptions, card: ModelCard, plan: WindowPlan, progress: Progress
+) -> dict[str, str]:
     """What the TIFF says of how it was made."""
-    truth = card.training["ground_truth"]
+    truth = card.training.get("ground_truth", {})
     return {
         "TIFFTAG_SOFTWARE": f"comix {versions()['comix']}",
         "COMIX_VERSION": versions()["comix"],
@@ -140,7 +148,7 @@ def _tags(options: ClassifyOptions, card: ModelCard, progress: Progress) -> dict
         "COMIX_MODEL": json.dumps(
             {"path": str(options.model), "checksum": checksum(options.model)}
         ),
-        "COMIX_FIELD": str(truth["field"]),
-        "COMIX_OPTIONS": json.dumps({"window": options.window, "overlap": options.overlap}),
+        "COMIX_FIELD": str(truth.get("field", "")),
+        "COMIX_OPTIONS": json.dumps(plain(options) | {"windows": plain(plan)}),
         "COMIX_VERSIONS": json.dumps(versions()),
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from comix_cli.accuracy.report import to_json_text
-from comix_cli.files import check_writable, write_atomic_text
+from comix_cli.files import check_writable, make_folder, write_atomic_text
 from comix_cli.learning.loop import Recipe
 from comix_cli.mapping.quicklook import save_quicklook
 from comix_cli.progress import Progress
@@ -60,7 +60,7 @@ def demo(
         ComixError: The folder cannot be written.
     """
     folder = options.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for name in FILES:
         check_writable(folder / name, overwrite=options.overwrite)
     write_demo_scene(folder)
@@ -73,7 +73,7 @@ def demo(
     classify(_classification(options, scene), progress)
     announce("comix evaluate -o report.json")
     truth = TruthOptions(str(folder / "test.gpkg"), field="class")
-    document = evaluate(EvaluateOptions(folder / "map.tif", truth), progress)
+    document = evaluate(EvaluateOptions(str(folder / "map.tif"), truth), progress)
     write_atomic_text(folder / "report.json", to_json_text(document))
     save_quicklook(folder / "map.tif", folder / "map.png", title="comix demo")
     return document

@@ -20,6 +20,8 @@ from shapely import affinity
 from shapely.geometry import Point, Polygon, box
 from shapely.geometry.base import BaseGeometry
 
+from comix_cli.files import atomic_path
+
 CRS = "EPSG:32633"
 ORIGIN = (400000.0, 5800000.0)  # left, top
 SIZE = 320  # metres and fine pixels
@@ -152,8 +154,8 @@ def _write_hsi(path: Path, classes: NDArray[np.uint8], rng: np.random.Generator)
     cube = np.tensordot(spectra().T, shares, axes=1) * light
     cube += 0.008 * rng.standard_normal(cube.shape)
     values = np.clip(cube * 10000, 0, 16000).astype(np.int16)
-    with rasterio.open(
-        path, "w", driver="GTiff", width=pixels, height=pixels, count=len(values), dtype="int16",
+    with atomic_path(path) as partial, rasterio.open(
+        partial, "w", driver="GTiff", width=pixels, height=pixels, count=len(values), dtype="int16",
         crs=CRS, transform=transform, nodata=-99, tiled=True, blockxsize=128, blockysize=128,
         compress="deflate", interleave="pixel",
     ) as file:  # fmt: skip
@@ -188,8 +190,8 @@ def _write_lidar(path: Path, height: NDArray[np.float32], rng: np.random.Generat
     rows, columns = np.mgrid[0:SIZE, 0:SIZE]
     ground = 34 + 0.002 * columns + 0.4 * np.sin(rows / 60)
     dsm = ground + height + 0.08 * rng.standard_normal(height.shape)
-    with rasterio.open(
-        path, "w", driver="GTiff", width=SIZE, height=SIZE, count=1, dtype="float32", crs=CRS,
+    with atomic_path(path) as partial, rasterio.open(
+        partial, "w", driver="GTiff", width=SIZE, height=SIZE, count=1, dtype="float32", crs=CRS,
         transform=FINE, nodata=-9999, tiled=True,
         blockxsize=256, blockysize=256, compress="deflate", predictor=3,
     ) as file:  # fmt: skip
@@ -207,4 +209,5 @@ def _write_labels(path: Path, things: list[Thing], half: Polygon, rng: np.random
         if not visible.is_empty and rng.random() < 0.75:
             rows.append({"class": thing.name, "geometry": visible})
     frame = gpd.GeoDataFrame(rows, crs=CRS).explode(ignore_index=True)
-    frame[frame.area > 6].to_file(path, driver="GPKG", layer="labels")
+    with atomic_path(path) as partial:
+        frame[frame.area > 6].to_file(partial, driver="GPKG", layer="labels")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,29 @@ from numpy.typing import NDArray
 
 from comix_cli.accuracy.confusion import confusion_matrix
 from comix_cli.accuracy.report import report_document, to_csv_text, to_json_text
-from comix_cli.errors import LabelError, UsageError
+from comix_cli.errors import LabelError, RasterError, UsageError
 from comix_cli.files import write_atomic_text
 from comix_cli.mapping.map_file import MapFile, open_map
 from comix_cli.progress import Progress
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.labels import GroundTruth, read_ground_truth
-from comix_cli.scene.legend import NO_CLASS, Legend
+from comix_cli.scene.legend import NO_CLASS
 from comix_cli.scene.raster import checksum
 from comix_cli.scene.rasterize import rasterize
-from comix_cli.scene.windows import Window, tile_windows
-from comix_cli.tools.inputs import TruthOptions
+from comix_cli.scene.windows import Window
+from comix_cli.tools.inputs import TruthOptions, listed
 from comix_cli.tools.provenance import timestamp, versions
 
 TILE = 1024
+# Ground truth that reaches over more tiles is counted by area where the map has no pixels.
+MOST_TILES = 20_000
+# A raster with more codes than this is no class map.
+MOST_CODES = 1000
 REPORT_SUFFIXES = (".json", ".csv")
 # The tag in which `classify` leaves the field that the model was trained on.
 FIELD_TAG = "COMIX_FIELD"
+# What stands for a class that the map does not know; beyond every code of a map.
+UNMAPPED = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,14 @@ class EvaluateOptions:
     """Everything `comix evaluate` can be told.
 
     Attributes:
-        map_path: The map; any program may have made it.
+        map_path: Path or GDAL name of the map; any program may have made it.
         truth: The ground truth. Without a field, the one that the map's model was trained on.
+        src_crs: The CRS of a map that carries none.
     """
 
-    map_path: Path
+    map_path: str
     truth: TruthOptions
+    src_crs: str | None = None
 
 
 def evaluate(options: EvaluateOptions, progress: Progress) -> dict[str, Any]:
@@ -53,16 +61,16 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> dict[str, Any]:
     Raises:
         ComixError: An input cannot be used, or the two have no class in common.
     """
-    with open_map(options.map_path) as map_file:
+    with open_map(options.map_path, src_crs=options.src_crs) as map_file:
         truth = _read_truth(options.truth, map_file, progress)
-        classes = _classes(map_file, truth, progress)
-        comparison = _Comparison(map_file, truth, classes, options.truth.all_touched)
+        comparison = _Comparison(map_file, truth, all_touched=options.truth.all_touched)
         comparison.run(progress)
+    codes, matrix = comparison.result()
     return report_document(
-        comparison.matrix,
-        [(entry.code, entry.name) for entry in classes],
+        matrix,
+        [(code, comparison.name(code)) for code in codes],
         comparison.excluded,
-        provenance=_provenance(options, truth),
+        provenance=_provenance(options, truth, comparison),
     )
 
 
@@ -96,113 +104,114 @@ def _read_truth(options: TruthOptions, map_file: MapFile, progress: Progress) ->
     return truth
 
 
-def _classes(map_file: MapFile, truth: GroundTruth, progress: Progress) -> Legend:
-    """The classes of the report: the map's own, else every code that map or reference has.
-
-    Raises:
-        LabelError: Names cannot be matched, because the map has none, or have nothing in common.
-    """
-    if map_file.legend is None:
-        if not truth.integer_field:
-            raise LabelError(
-                f"field '{truth.field}' holds names, but the map {map_file.path} has none",
-                path=truth.path,
-                remedy="give a field of integer codes with --field, or a map with class names",
-            )
-        codes = found_codes(map_file, progress) | {code for code, _ in truth.classes}
-        return Legend.from_names((code, str(code)) for code in codes)
-    if not reference_codes(truth, map_file.legend):
-        raise LabelError(
-            f"its classes ({', '.join(name for _, name in truth.classes)}) and the map's "
-            f"({', '.join(_labels(map_file.legend, truth))}) have nothing in common",
-            path=truth.path,
-            remedy="name another field with --field",
-        )
-    return map_file.legend
-
-
-def _labels(legend: Legend, truth: GroundTruth) -> tuple[str, ...]:
-    return tuple(str(code) for code in legend.codes) if truth.integer_field else legend.names
-
-
-def reference_codes(truth: GroundTruth, legend: Legend) -> dict[int, int]:
+def reference_codes(truth: GroundTruth, map_file: MapFile) -> dict[int, int]:
     """The map's code for each code of the ground truth that the map knows.
 
     Integer fields are compared with the map's codes, string fields with its names.
+
+    Raises:
+        LabelError: Names cannot be matched, because the map has none, or nothing is in common.
     """
-    if truth.integer_field:
-        return {code: code for code, _ in truth.classes if code in legend.codes}
-    by_name = {entry.name: entry.code for entry in legend}
-    return {code: by_name[name] for code, name in truth.classes if name in by_name}
-
-
-def found_codes(map_file: MapFile, progress: Progress) -> set[int]:
-    """Every class code that occurs in a map."""
-    found: set[int] = set()
-    tiles = tile_windows(map_file.grid.shape, TILE)
-    with progress.task("reading the map", len(tiles)) as task:
-        for tile in tiles:
-            found |= set(np.unique(map_file.read(tile)).tolist())
-            task.advance()
-    return found - {NO_CLASS}
+    legend = map_file.legend
+    if legend is None:
+        if truth.integer_field:
+            return {code: code for code, _ in truth.classes}
+        raise LabelError(
+            f"field '{truth.field}' holds names, but the map {map_file.path} has none",
+            path=truth.path,
+            remedy="give a field of integer codes with --field, or a map with class names",
+        )
+    codes = {str(e.code) if truth.integer_field else e.name: e.code for e in legend}
+    known = {code: codes[name] for code, name in truth.classes if name in codes}
+    if not known:
+        raise LabelError(
+            f"its classes ({listed([name for _, name in truth.classes])}) and the map's "
+            f"({listed(list(codes))}) have nothing in common",
+            path=truth.path,
+            remedy="name another field with --field",
+        )
+    return known
 
 
 class _Comparison:
     """Counts pixels tile by tile: those compared into a matrix, those left out by cause.
 
     Attributes:
-        matrix: `(n, n)` counts `[reference, predicted]`.
         excluded: Reference pixels left out: where the map has no data, outside the map, in polygons
             of different classes, of a class that the map does not know.
+        outside_estimated: Whether `outside` follows from areas and not from pixels.
     """
 
-    def __init__(
-        self, map_file: MapFile, truth: GroundTruth, legend: Legend, all_touched: bool
-    ) -> None:
+    def __init__(self, map_file: MapFile, truth: GroundTruth, *, all_touched: bool) -> None:
         self._map, self._truth, self._all_touched = map_file, truth, all_touched
-        self._legend = legend
-        known = reference_codes(truth, legend)
-        # Classes that the map does not know get a code beyond all of the map's.
-        self._unmapped = max(legend.codes) + 1
-        self._codes = {code: known.get(code, self._unmapped) for code, _ in truth.classes}
-        self.matrix = np.zeros((len(legend), len(legend)), np.int64)
+        known = reference_codes(truth, map_file)
+        self._burnt = {code: known.get(code, UNMAPPED) for code, _ in truth.classes}
+        self._names = {entry.code: entry.name for entry in map_file.legend or ()}
+        self._codes = sorted(self._names or known.values())
+        self._matrix = np.zeros((len(self._codes), len(self._codes)), np.int64)
         self.excluded = dict.fromkeys(("nodata", "outside", "overlap", "unmapped_class"), 0)
+        self.outside_estimated = False
+
+    def name(self, code: int) -> str:
+        """What the map calls a code; the code itself where it has no name."""
+        return self._names.get(code, str(code))
+
+    def result(self) -> tuple[list[int], NDArray[np.int64]]:
+        """The codes, ascending, and the counts `[reference, predicted]` in that order."""
+        order = np.argsort(self._codes)
+        return [self._codes[i] for i in order], self._matrix[np.ix_(order, order)]
 
     def run(self, progress: Progress) -> None:
         """Go through every tile that holds ground truth, inside the map and beyond it."""
-        tiles = list(_tiles_with_truth(self._truth, self._map.grid))
+        ranges = _tile_ranges(self._truth, self._map.grid)
+        sides = ranges[:, 2:] - ranges[:, :2] + 1
+        if sides.prod(axis=1).sum() > MOST_TILES:
+            self.outside_estimated = True
+            self.excluded["outside"] = _pixels_outside(self._truth, self._map.grid)
+            ranges = _clipped(ranges, self._map.grid)
+        tiles = sorted({tile for each in ranges.tolist() for tile in _tiles(*each)})
         with progress.task("comparing", len(tiles)) as task:
-            for tile in tiles:
-                self._compare(*tile)
+            for row, col in tiles:
+                self._compare(row * TILE, col * TILE)
                 task.advance()
 
     def _compare(self, row: int, col: int) -> None:
         """One tile, whose first pixel may lie outside the map."""
         grid = self._map.grid
-        tile = replace(
-            grid,
-            transform=grid.transform * Affine.translation(col, row),
-            width=TILE,
-            height=TILE,
-        )
+        corner = grid.transform * Affine.translation(col, row)
+        tile = replace(grid, transform=corner, width=TILE, height=TILE)
         reference, overlap = rasterize(
-            self._truth, tile, all_touched=self._all_touched, codes=self._codes
+            self._truth, tile, all_touched=self._all_touched, codes=self._burnt
         )
         inside, window = _inside(row, col, grid)
         labelled = (reference != NO_CLASS) | overlap
-        self.excluded["outside"] += int(labelled.sum() - labelled[inside].sum())
+        if not self.outside_estimated:
+            self.excluded["outside"] += int(labelled.sum() - labelled[inside].sum())
         self.excluded["overlap"] += int(overlap[inside].sum())
         if window is not None and labelled[inside].any():
             self._count(reference[inside], self._map.read(window))
 
     def _count(self, reference: NDArray[np.int32], predicted: NDArray[np.int32]) -> None:
-        unmapped = reference == self._unmapped
+        unmapped = reference == UNMAPPED
         compared = (reference != NO_CLASS) & ~unmapped
         nodata = compared & (predicted == NO_CLASS)
         self.excluded["unmapped_class"] += int(unmapped.sum())
         self.excluded["nodata"] += int(nodata.sum())
         kept = compared & ~nodata
-        self.matrix += confusion_matrix(reference[kept], predicted[kept], self._legend.codes)
+        self._make_room(np.unique(predicted[kept]))
+        self._matrix += confusion_matrix(reference[kept], predicted[kept], self._codes)
+
+    def _make_room(self, predicted: NDArray[np.int32]) -> None:
+        """A code that the map does not name is an error like any other, so it needs its place."""
+        new = np.setdiff1d(predicted, self._codes).tolist()
+        if len(self._codes) + len(new) > MOST_CODES:
+            raise RasterError(
+                f"holds more than {MOST_CODES} different codes",
+                path=self._map.path,
+                remedy="give a classified map",
+            )
+        self._codes += new
+        self._matrix = np.pad(self._matrix, (0, len(new)))
 
 
 def _inside(row: int, col: int, grid: Grid) -> tuple[tuple[slice, slice], Window | None]:
@@ -217,25 +226,40 @@ def _inside(row: int, col: int, grid: Grid) -> tuple[tuple[slice, slice], Window
     )
 
 
-def _tiles_with_truth(truth: GroundTruth, grid: Grid) -> Iterator[tuple[int, int]]:
-    """First row and column of every tile that some geometry's box touches, in reading order."""
-    inverse = ~grid.transform
-    found: set[tuple[int, int]] = set()
-    for left, bottom, right, top in shapely.bounds(truth.geometries):
-        corners = [inverse * (x, y) for x in (left, right) for y in (bottom, top)]
-        columns, rows = zip(*corners, strict=True)
-        for i in range(math.floor(min(rows) / TILE), math.floor(max(rows) / TILE) + 1):
-            for j in range(math.floor(min(columns) / TILE), math.floor(max(columns) / TILE) + 1):
-                found.add((i, j))
-    for i, j in sorted(found):
-        yield i * TILE, j * TILE
+def _tile_ranges(truth: GroundTruth, grid: Grid) -> NDArray[np.int64]:
+    """First row, first column, last row and last column of the tiles under each geometry's box."""
+    left, bottom, right, top = shapely.bounds(truth.geometries).T
+    corners = [~grid.transform * (x, y) for x in (left, right) for y in (bottom, top)]
+    columns, rows = (np.stack(axis) // TILE for axis in zip(*corners, strict=True))
+    edges = (rows.min(axis=0), columns.min(axis=0), rows.max(axis=0), columns.max(axis=0))
+    return np.stack(edges, axis=1).astype(np.int64)
 
 
-def _provenance(options: EvaluateOptions, truth: GroundTruth) -> dict[str, Any]:
+def _clipped(ranges: NDArray[np.int64], grid: Grid) -> NDArray[np.int64]:
+    """The tiles of each range that hold pixels of the grid; ranges without any are left out."""
+    last = [(grid.height - 1) // TILE, (grid.width - 1) // TILE]
+    clipped = np.hstack([np.maximum(ranges[:, :2], 0), np.minimum(ranges[:, 2:], last)])
+    found: NDArray[np.int64] = clipped[(clipped[:, :2] <= clipped[:, 2:]).all(axis=1)]
+    return found
+
+
+def _tiles(top: int, left: int, bottom: int, right: int) -> Iterator[tuple[int, int]]:
+    return product(range(top, bottom + 1), range(left, right + 1))
+
+
+def _pixels_outside(truth: GroundTruth, grid: Grid) -> int:
+    """How many pixels the ground truth would cover beyond the grid, by area."""
+    beyond = shapely.difference(truth.geometries, shapely.box(*grid.bounds))
+    return round(float(shapely.area(beyond).sum()) / abs(grid.transform.determinant))
+
+
+def _provenance(
+    options: EvaluateOptions, truth: GroundTruth, comparison: _Comparison
+) -> dict[str, Any]:
     return {
         "date": timestamp(),
         "versions": versions(),
-        "map": {"path": str(options.map_path), "checksum": checksum(options.map_path)},
+        "map": {"path": options.map_path, "checksum": checksum(options.map_path)},
         "ground_truth": {
             "path": truth.path,
             "checksum": checksum(truth.path),
@@ -244,5 +268,6 @@ def _provenance(options: EvaluateOptions, truth: GroundTruth) -> dict[str, Any]:
             "repaired": truth.repaired,
             "features_outside": truth.outside,
             "features_without_class": truth.dropped_null,
+            "outside_estimated_by_area": comparison.outside_estimated,
         },
     }

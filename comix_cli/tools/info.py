@@ -24,7 +24,7 @@ def info(path: str, src_crs: str | None = None) -> dict[str, Any]:
         ModelFileError: A model file that cannot be read.
         RasterError: Neither a model nor a raster.
     """
-    if path.lower().endswith(MODEL_SUFFIX):
+    if looks_like_model(path):
         return describe_model(path, read_card(Path(path)))
     with open_raster(path) as dataset:
         placed = dataset.crs is not None or src_crs is not None
@@ -35,6 +35,18 @@ def info(path: str, src_crs: str | None = None) -> dict[str, Any]:
         ours = {key: value for key, value in tags.items() if key.startswith("COMIX_")}
         document |= {"kind": "map", "classes": legend.to_json(), "tags": ours}
     return document
+
+
+def looks_like_model(path: str) -> bool:
+    """Whether a file is called like a model, or begins like one whatever it is called."""
+    if path.lower().endswith(MODEL_SUFFIX):
+        return True
+    file = Path(path)
+    if not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        # safetensors: the length of the header in eight bytes, then the header, a JSON object
+        return stream.read(9)[8:] == b"{"
 
 
 def describe_model(path: str, card: ModelCard) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class SceneInputs:
         Raises:
             UsageError: A key names no input.
         """
-        known = {"hsi", *(["x"] if self.x else []), *(f"x{i + 1}" for i in range(len(self.x)))}
+        known = {"hsi", "x", *(f"x{i + 1}" for i in range(len(self.x)))}
         for key in self.resampling:
             if key not in known:
                 raise UsageError(
@@ -149,3 +149,9 @@ def input_provenance(inputs: SceneInputs, progress: Progress) -> list[dict[str, 
             found.append({"path": path, "checksum": checksum(path)})
             task.advance()
     return found
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Names for a message, cut where there are too many to read."""
+    shown = ", ".join(f"'{name}'" for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from comix_cli.tools.inputs import (
     SceneInputs,
     TruthOptions,
     input_provenance,
+    listed,
     open_for_training,
 )
 from comix_cli.tools.provenance import plain, timestamp, versions
@@ -103,7 +104,8 @@ def train(options: TrainOptions, progress: Progress) -> TrainReport:
     Raises:
         ComixError: An input cannot be used, or the output cannot be written.
     """
-    check_writable(options.output, overwrite=options.overwrite)
+    read = (*options.inputs.paths, options.truth.path)
+    check_writable(options.output, overwrite=options.overwrite, inputs=read)
     device = choose_device(options.device)
     set_threads(options.threads)
     with open_for_training(options.inputs) as stack, seeded(options.recipe.seed):
@@ -199,12 +201,6 @@ def _tell_what_is_left_out(
     ):
         if count:
             progress.info(f"{truth.path}: {count} {what} and are left out")
-
-
-def listed(names: Sequence[str], most: int = 12) -> str:
-    """Names for a message, cut where there are too many to read."""
-    shown = ", ".join(f"'{name}'" for name in names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def _by_name(legend: Legend, index: LabelIndex) -> dict[str, int]:

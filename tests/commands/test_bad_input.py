@@ -128,6 +128,14 @@ def test_outputs_that_exist_are_kept(finished: Path) -> None:
     assert (finished / "map.tif").read_bytes() == content
 
 
+def test_an_input_is_never_replaced(scene: Path) -> None:
+    content = (scene / "hsi.tif").read_bytes()
+    for arguments in (CLASSIFY[:-1], (*TRAIN, "-o")):
+        line = refused(scene, *arguments, "hsi.tif", "--overwrite")
+        assert "hsi.tif: is an input of this run" in line
+    assert (scene / "hsi.tif").read_bytes() == content
+
+
 def test_a_folder_that_does_not_exist(scene: Path) -> None:
     line = refused(scene, *CLASSIFY[:-1], "deep/down/map.tif")
     assert "deep/down" in line
@@ -151,7 +159,7 @@ def test_classes_that_have_nothing_in_common_print_both_sets(finished: Path, sce
     frame[frame["code"] < 73].to_file(scene / "codes.gpkg")
     shutil.copy(finished / "map.tif", scene / "map.tif")
     line = refused(scene, "evaluate", "--gt", "codes.gpkg", "--field", "code")
-    assert "(70, 71, 72) and the map's (1, 2, 3) have nothing in common" in line
+    assert "('70', '71', '72') and the map's ('1', '2', '3') have nothing in common" in line
 
 
 @pytest.mark.parametrize(
@@ -182,6 +190,56 @@ def test_a_misspelt_option_in_the_project_file(scene: Path) -> None:
     (scene / "comix.toml").write_text("[classify]\noverlapp = 3\n")
     line = refused(scene, *CLASSIFY, code=2)
     assert "comix.toml: [classify] has no option 'overlapp'" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "fact"),
+    [
+        ("[train]\nsteps = 'many'\n", "steps = 'many'"),
+        ("[scene]\nx = ['lidar.tif']\n", "[scene] has x but no hsi"),
+        ("[scene]\nresampling = 'cubism'\n", "cubism"),
+        ("steps = 3\n", "'steps' is no section"),
+    ],
+)
+def test_a_value_of_the_project_file_that_cannot_be_meant(
+    scene: Path, text: str, fact: str
+) -> None:
+    (scene / "comix.toml").write_text(text)
+    assert fact in refused(scene, *TRAIN, *QUICK, code=2)
+
+
+def test_a_broken_project_file_does_not_stop_init_and_help(scene: Path) -> None:
+    (scene / "comix.toml").write_text("[scene\n")
+    assert "comix.toml: not valid TOML" in refused(scene, *CLASSIFY)
+    assert comix(scene, "--help").code == 0
+    assert comix(scene, "init", "--overwrite").code == 0
+
+
+def test_a_field_of_object_numbers_is_not_taken_for_classes(scene: Path) -> None:
+    frame = geopandas.GeoDataFrame(
+        {"fid2": range(1, 1502)}, geometry=[box(4e5, 5.7999e6, 4.001e5, 5.8e6)] * 1501, crs=32633
+    )
+    frame.to_file(scene / "parcels.gpkg")
+    line = refused(scene, "train", "hsi.tif", "--gt", "parcels.gpkg", "--field", "fid2", *QUICK)
+    assert "field 'fid2' has 1501 values, too many for classes" in line
+
+
+def test_class_names_are_printed_as_they_are(finished: Path, tmp_path: Path) -> None:
+    frame = geopandas.read_file(finished / "labels.gpkg")
+    frame["class"] = frame["class"].replace({"roof": "roof [/flat] :smile:"})
+    frame.to_file(tmp_path / "odd.gpkg")
+    odd = (finished / "hsi.tif", finished / "lidar.tif", "--gt", "odd.gpkg", "--field", "class")
+    assert comix(tmp_path, "train", *odd, *QUICK).code == 0
+    assert comix(tmp_path, "classify", *odd[:2], "-o", "map.tif").code == 0
+    outcome = comix(tmp_path, "evaluate", "--gt", "odd.gpkg")
+    assert outcome.code == 0, outcome.err
+    assert "roof [/flat] :smile:" in outcome.out
+
+
+def test_without_arguments_the_help_is_shown(tmp_path: Path) -> None:
+    outcome = comix(tmp_path)
+    assert outcome.code == 2
+    assert "Commands:\n" in outcome.err
 
 
 def test_a_paper_network_refuses_other_windows(scene: Path) -> None:
@@ -224,9 +282,13 @@ def test_an_interrupted_training_leaves_nothing(
 ) -> None:
     (scene / "model.safetensors").unlink()
     before = files(scene)
-    arguments = (*TRAIN, "--preset", "nano", "--window", "32", "--steps", "1000000")
+    arguments = (*TRAIN, "--preset", "nano", "--window", "32", "--steps", "1000000", "-v")
     process = start(scene, *arguments)
-    time.sleep(8)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("checksums: 100 %"):  # the last thing before the first step
+            break
+    time.sleep(2)
     process.send_signal(signum)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
@@ -239,7 +301,10 @@ def test_an_interrupted_map_leaves_nothing(scene: Path) -> None:
     # Pixels of 10 cm in steps of one pixel: it would take hours.
     slow = ("--res", "0.1", "--window", "16", "--overlap", "15", "--batch-size", "1")
     process = start(scene, *CLASSIFY, *slow)
-    time.sleep(8)
+    deadline = time.monotonic() + 120
+    while files(scene) == before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert files(scene) != before, "the partial map never appeared"
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err

@@ -46,7 +46,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = (folder / "bin" / "python", "-m", "pip", "install", "--quiet")
     pins = ROOT / "constraints.txt"
     torch = next(line for line in pins.read_text().splitlines() if line.startswith("torch=="))
-    run(*pip, torch, cwd=folder)  # first and by itself: a range would fetch a build for CUDA
+    run(*pip, torch, cwd=folder)  # first and by itself, before a range can choose
     run(*pip, "-c", pins, wheel, cwd=folder)
     return folder / "bin"
 

@@ -36,7 +36,7 @@ def test_scene_and_compute_reach_training_and_mapping(tmp_path: Path) -> None:
     defaults = read_project(tmp_path)
     assert defaults["classify"] == {
         "inputs": ["hsi.tif", "dsm.tif", "sar.tif"],
-        "res": [2.5],
+        "res": 2.5,
         "resampling": ["x1=cubic"],
         "batch_size": 8,
     }

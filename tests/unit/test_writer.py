@@ -311,12 +311,14 @@ def test_gdal_failing_to_copy_is_an_output_error(tmp_path: Path) -> None:
 def test_a_sidecar_without_its_map_is_taken_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(partial: Path, target: Path) -> None:
-        if target.suffix == ".tif":
-            raise KeyboardInterrupt
-        partial.replace(target)
+    original = Path.replace
 
-    monkeypatch.setattr(writer, "publish", interrupted)
+    def interrupted(partial: Path, target: Path) -> Path:
+        if partial.suffix == ".tif":
+            raise KeyboardInterrupt
+        return original(partial, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "map.tif", random_codes(3, 5))
     assert left_in(tmp_path) == []
