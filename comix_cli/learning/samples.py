@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from comix_cli.scene.labels import GroundTruth
 from comix_cli.scene.legend import Legend
 from comix_cli.scene.padding import pad_block
 from comix_cli.scene.rasterize import rasterize
-from comix_cli.scene.stack import Block, Stack
+from comix_cli.scene.stack import Block, BlockReader, Stack
 from comix_cli.scene.windows import Window, tile_windows
 
 IGNORE_INDEX = -1
@@ -40,20 +39,6 @@ class Chip:
     hsi: NDArray[np.float32]
     x: NDArray[np.float32]
     labels: NDArray[np.int64]
-
-
-class BlockReader(Protocol):
-    """What chips are read from: a `Stack`, or the same values held in memory."""
-
-    @property
-    def grid(self) -> Grid:
-        """The common grid."""
-
-    def read(self, window: Window) -> Block:
-        """The window's raw values."""
-
-    def read_valid(self, window: Window) -> NDArray[np.bool_]:
-        """`(H, W)`: True where every input is valid."""
 
 
 class MemoryScene:

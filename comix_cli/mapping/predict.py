@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,17 +15,10 @@ from comix_cli.mapping.blend import StripBlender
 from comix_cli.progress import Progress
 from comix_cli.scene.legend import NO_CLASS, Legend
 from comix_cli.scene.padding import pad_block
-from comix_cli.scene.stack import Block
+from comix_cli.scene.stack import Block, BlockReader
 from comix_cli.scene.windows import Window, WindowPlan
 
 Normaliser = Callable[[Block], tuple[NDArray[np.float32], NDArray[np.float32]]]
-
-
-class BlockReader(Protocol):
-    """Where windows are read from: a `Stack`, or anything that answers like one."""
-
-    def read(self, window: Window) -> Block:
-        """The window's raw values."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,20 @@ class _Source:
     info: RasterInfo
     bands: tuple[int, ...]
     dropped: Mapping[int, str]
+
+
+class BlockReader(Protocol):
+    """What windows are read from: a `Stack`, or anything that answers like one."""
+
+    @property
+    def grid(self) -> Grid:
+        """The common grid."""
+
+    def read(self, window: Window) -> Block:
+        """The window's values."""
+
+    def read_valid(self, window: Window) -> NDArray[np.bool_]:
+        """`(H, W)`: True where every used band of every raster is valid."""
 
 
 class Stack:

@@ -17,7 +17,6 @@ from comix_cli.learning.loop import Recipe, TrainingResult, fit, seeded
 from comix_cli.learning.model_file import InputRecord, ModelCard, save_model
 from comix_cli.learning.normalise import fit_normalisation
 from comix_cli.learning.samples import (
-    BlockReader,
     ChipSampler,
     LabelIndex,
     LabelReader,
@@ -31,7 +30,7 @@ from comix_cli.progress import Progress
 from comix_cli.scene.labels import GroundTruth, read_ground_truth
 from comix_cli.scene.legend import Legend
 from comix_cli.scene.raster import checksum
-from comix_cli.scene.stack import Stack
+from comix_cli.scene.stack import BlockReader, Stack
 from comix_cli.tools.inputs import (
     SceneInputs,
     TruthOptions,
