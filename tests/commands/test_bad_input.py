@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import geopandas
@@ -255,10 +257,15 @@ def test_a_traceback_only_with_debug(scene: Path) -> None:
     assert plain.code == debug.code == 1
 
 
-def start(folder: Path, *arguments: str, limit: int | None = None) -> subprocess.Popen[str]:
-    """Start a real `comix` process, in a file size limit of some bytes if wanted."""
+@contextmanager
+def started(
+    folder: Path, *arguments: str, limit: int | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A real `comix` process, if wanted with a limit of file size; it never outlives this."""
     code = (
         "import resource, signal, sys\n"
+        # A test runner in the background of a shell hands on that SIGINT is ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"limit = {limit!r}\n"
         "if limit is not None:\n"
         "    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -266,7 +273,7 @@ def start(folder: Path, *arguments: str, limit: int | None = None) -> subprocess
         "from comix_cli.commands.app import main\n"
         "main()\n"
     )
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         cwd=folder,
         stdout=subprocess.PIPE,
@@ -274,6 +281,11 @@ def start(folder: Path, *arguments: str, limit: int | None = None) -> subprocess
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -283,14 +295,14 @@ def test_an_interrupted_training_leaves_nothing(
     (scene / "model.safetensors").unlink()
     before = files(scene)
     arguments = (*TRAIN, "--preset", "nano", "--window", "32", "--steps", "1000000", "-v")
-    process = start(scene, *arguments)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("checksums: 100 %"):  # the last thing before the first step
-            break
-    time.sleep(2)
-    process.send_signal(signum)
-    _, err = process.communicate(timeout=60)
+    with started(scene, *arguments) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("checksums: 100 %"):  # the last thing before the first step
+                break
+        time.sleep(2)
+        process.send_signal(signum)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert "Traceback" not in err
     assert files(scene) == before
@@ -300,13 +312,13 @@ def test_an_interrupted_map_leaves_nothing(scene: Path) -> None:
     before = files(scene)
     # Pixels of 10 cm in steps of one pixel: it would take hours.
     slow = ("--res", "0.1", "--window", "16", "--overlap", "15", "--batch-size", "1")
-    process = start(scene, *CLASSIFY, *slow)
-    deadline = time.monotonic() + 120
-    while files(scene) == before and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert files(scene) != before, "the partial map never appeared"
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    with started(scene, *CLASSIFY, *slow) as process:
+        deadline = time.monotonic() + 120
+        while files(scene) == before and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert files(scene) != before, "the partial map never appeared"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "interrupted" in err
     assert files(scene) == before
@@ -314,8 +326,8 @@ def test_an_interrupted_map_leaves_nothing(scene: Path) -> None:
 
 def test_a_disk_that_fills_up_leaves_nothing(scene: Path) -> None:
     before = files(scene)
-    process = start(scene, *CLASSIFY, limit=1000)
-    _, err = process.communicate(timeout=120)
+    with started(scene, *CLASSIFY, limit=1000) as process:
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 1, err
     assert "map.tif" in err
     assert len([line for line in err.splitlines() if line.startswith("Error")]) == 1
