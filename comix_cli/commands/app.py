@@ -20,6 +20,7 @@ from comix_cli.errors import ComixError
 EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
 
 # In the order of the work. Modules are imported when they are asked for: torch takes seconds.
 COMMANDS = ("demo", "init", "train", "classify", "evaluate", "info")
@@ -64,6 +65,9 @@ class App(click.Group):
 def _finish(error: BaseException, *, debug: bool) -> NoReturn:
     """Tell of an error in one line on stderr and exit with its code."""
     if isinstance(error, SystemExit):
+        # click itself ends a command whose reader has gone, with a code that means an error.
+        if isinstance(error.__context__, BrokenPipeError):
+            sys.exit(EXIT_BROKEN_PIPE)
         raise error
     if debug and not isinstance(error, click.exceptions.Exit):
         traceback.print_exception(error)
@@ -90,8 +94,6 @@ def _judge(error: BaseException) -> tuple[str, int]:
             verdict = error.format_message(), error.exit_code
         case ComixError():
             verdict = error.message, error.exit_code
-        case BrokenPipeError():
-            verdict = "", EXIT_ERROR
         case OSError():
             verdict = _os_message(error), EXIT_ERROR
         case _ if _is_out_of_memory(error):
@@ -125,6 +127,7 @@ def _one_line(text: object) -> str:
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    click.echo("Error: terminated; nothing half done is left", err=True)
     # Raising lets every open writer remove what it has half written.
     sys.exit(128 + signum)
 

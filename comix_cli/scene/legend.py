@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import colorsys
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 NO_CLASS = 0
@@ -20,6 +21,8 @@ _PALETTE = (
 )  # fmt: skip
 
 
+# Red, green and blue apart by less than this look alike on a map.
+_APART = 60.0
 # Land cover by a word in its name, in the order of looking: 'low vegetation' before 'vegetation'.
 _CUSTOMARY = (
     ("water", (66, 133, 214)), ("river", (66, 133, 214)), ("lake", (66, 133, 214)),
@@ -105,7 +108,10 @@ def choose_colors(names: Sequence[str]) -> list[tuple[int, int, int]]:
     for name in names:
         color = next((rgb for word, rgb in _CUSTOMARY if word in name.lower()), None)
         chosen.append(None if color in chosen else color)
-    free = (color for i in count() if (color := default_color(i)) not in chosen)
+    taken = set(chosen)
+    clear = [c for c in _PALETTE if all(k is None or math.dist(c, k) > _APART for k in taken)]
+    others = (c for i in count() if (c := default_color(i)) not in taken and c not in clear)
+    free = chain(clear, others)
     return [color or next(free) for color in chosen]
 
 

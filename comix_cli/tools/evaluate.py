@@ -25,7 +25,7 @@ from comix_cli.scene.legend import NO_CLASS
 from comix_cli.scene.raster import checksum
 from comix_cli.scene.rasterize import rasterize
 from comix_cli.scene.windows import Window
-from comix_cli.tools.inputs import TruthOptions, listed
+from comix_cli.tools.inputs import TruthOptions, listed, tell_of_truth
 from comix_cli.tools.provenance import timestamp, versions
 
 TILE = 1024
@@ -99,8 +99,7 @@ def _read_truth(options: TruthOptions, map_file: MapFile, progress: Progress) ->
     truth = read_ground_truth(
         options.path, field, map_file.grid, gt_crs=options.crs, layer=options.layer
     )
-    for warning in truth.warnings:
-        progress.warn(warning)
+    tell_of_truth(truth, progress)
     return truth
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from comix_cli.errors import RasterError, UsageError
 from comix_cli.learning.model_file import ModelCard
 from comix_cli.progress import Progress
+from comix_cli.scene.labels import GroundTruth
 from comix_cli.scene.raster import checksum, inspect_raster
 from comix_cli.scene.stack import GridOptions, SourceSpec, Stack, open_stack
 
@@ -149,6 +150,20 @@ def input_provenance(inputs: SceneInputs, progress: Progress) -> list[dict[str, 
             found.append({"path": path, "checksum": checksum(path)})
             task.advance()
     return found
+
+
+def tell_of_truth(truth: GroundTruth, progress: Progress) -> None:
+    """What reading the ground truth has changed or left out."""
+    for warning in truth.warnings:
+        progress.warn(warning)
+    if truth.repaired:
+        progress.warn(f"{truth.path}: {truth.repaired} invalid geometries were repaired")
+    for count, what in (
+        (truth.outside, "features lie outside the raster"),
+        (truth.dropped_null, "features have no class or no geometry"),
+    ):
+        if count:
+            progress.info(f"{truth.path}: {count} {what} and are left out")
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:

@@ -37,6 +37,7 @@ from comix_cli.tools.inputs import (
     input_provenance,
     listed,
     open_for_training,
+    tell_of_truth,
 )
 from comix_cli.tools.provenance import plain, timestamp, versions
 from comix_models.build import build_model, count_parameters
@@ -134,8 +135,7 @@ def _read_truth(options: TruthOptions, stack: Stack, progress: Progress) -> Grou
     truth = read_ground_truth(
         options.path, options.field, stack.grid, gt_crs=options.crs, layer=options.layer
     )
-    for warning in truth.warnings:
-        progress.warn(warning)
+    tell_of_truth(truth, progress)
     return truth
 
 
@@ -195,8 +195,6 @@ def _tell_what_is_left_out(
     for count, what in (
         (index.overlap, "pixels lie in polygons of different classes"),
         (index.invalid, "labelled pixels have no valid data"),
-        (truth.outside, "features lie outside the rasters"),
-        (truth.dropped_null, "features have no class or no geometry"),
     ):
         if count:
             progress.info(f"{truth.path}: {count} {what} and are left out")

@@ -305,6 +305,7 @@ def test_an_interrupted_training_leaves_nothing(
         _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert "Traceback" not in err
+    assert "nothing half done is left" in err
     assert files(scene) == before
 
 
@@ -322,6 +323,18 @@ def test_an_interrupted_map_leaves_nothing(scene: Path) -> None:
     assert process.returncode == 130, err
     assert "interrupted" in err
     assert files(scene) == before
+
+
+def test_a_pipe_that_is_closed_early_is_no_error_message(scene: Path) -> None:
+    info = f"{sys.executable} -m comix_cli.commands.app info hsi.tif -v"
+    command = f"{info} | head -1; echo $PIPESTATUS"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=scene, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines()[0] == "hsi.tif"
+    assert done.stdout.splitlines()[1] in ("0", "141")
+    assert "Traceback" not in done.stderr
+    assert "Error" not in done.stderr
 
 
 def test_a_disk_that_fills_up_leaves_nothing(scene: Path) -> None:

@@ -27,6 +27,7 @@ def test_the_main_job_runs_on_the_files_as_they_are(tmp_path: Path) -> None:
     assert trained.code == 0, trained.err
     assert "LandCov_BerlinUrbanGradient.shp: has no CRS" in trained.err
     assert "--gt-crs" in trained.err
+    assert "3 invalid geometries were repaired" in trained.err
 
     mapped = comix(tmp_path, "classify", *rasters, "-o", "map.tif")
     assert mapped.code == 0, mapped.err

@@ -27,6 +27,11 @@ def test_land_cover_has_its_customary_colour_once() -> None:
     assert tree != forest
 
 
+def test_other_classes_keep_away_from_customary_colours() -> None:
+    roof, other = Legend.from_names([(1, "Roof"), (2, "Other")])
+    assert sum(abs(a - b) for a, b in zip(roof.color, other.color, strict=True)) > 60
+
+
 def test_a_subset_keeps_codes_and_colours() -> None:
     legend = Legend.from_names([(1, "a"), (2, "b"), (3, "c")])
     assert legend.only([0, 2]).entries == (legend.entries[0], legend.entries[2])
