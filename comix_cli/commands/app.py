@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import signal
 import sys
 import traceback
@@ -41,6 +42,15 @@ class App(click.Group):
         command: click.Command = module.command
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; where the reader of its output has gone, end in silence."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Python flushes stdout once more at the end, and would complain then.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(EXIT_BROKEN_PIPE) from None
+
     def main(
         self,
         args: Sequence[str] | None = None,
@@ -65,9 +75,6 @@ class App(click.Group):
 def _finish(error: BaseException, *, debug: bool) -> NoReturn:
     """Tell of an error in one line on stderr and exit with its code."""
     if isinstance(error, SystemExit):
-        # click itself ends a command whose reader has gone, with a code that means an error.
-        if isinstance(error.__context__, BrokenPipeError):
-            sys.exit(EXIT_BROKEN_PIPE)
         raise error
     if debug and not isinstance(error, click.exceptions.Exit):
         traceback.print_exception(error)
