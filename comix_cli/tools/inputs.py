@@ -158,12 +158,15 @@ def tell_of_truth(truth: GroundTruth, progress: Progress) -> None:
         progress.warn(warning)
     if truth.repaired:
         progress.warn(f"{truth.path}: {truth.repaired} invalid geometries were repaired")
-    for count, what in (
-        (truth.outside, "features lie outside the raster"),
-        (truth.dropped_null, "features have no class or no geometry"),
-    ):
-        if count:
-            progress.info(f"{truth.path}: {count} {what} and are left out")
+    tell_of_left_out(truth.path, truth.outside, "features lie outside the raster", progress)
+    unusable = "features have no class or no geometry"
+    tell_of_left_out(truth.path, truth.dropped_null, unusable, progress)
+
+
+def tell_of_left_out(path: str, count: int, what: str, progress: Progress) -> None:
+    """How much of the ground truth is not used and why; nothing where all of it is."""
+    if count:
+        progress.info(f"{path}: {count} {what} and are left out")
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:

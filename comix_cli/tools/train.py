@@ -37,6 +37,7 @@ from comix_cli.tools.inputs import (
     input_provenance,
     listed,
     open_for_training,
+    tell_of_left_out,
     tell_of_truth,
 )
 from comix_cli.tools.provenance import plain, timestamp, versions
@@ -192,12 +193,9 @@ def _tell_what_is_left_out(
     absent = [name for name in everything.names if name not in legend.names]
     if absent:
         progress.warn(f"{truth.path}: no usable pixel, so left out: {listed(absent)}")
-    for count, what in (
-        (index.overlap, "pixels lie in polygons of different classes"),
-        (index.invalid, "labelled pixels have no valid data"),
-    ):
-        if count:
-            progress.info(f"{truth.path}: {count} {what} and are left out")
+    disputed = "pixels lie in polygons of different classes"
+    tell_of_left_out(truth.path, index.overlap, disputed, progress)
+    tell_of_left_out(truth.path, index.invalid, "labelled pixels have no valid data", progress)
 
 
 def _by_name(legend: Legend, index: LabelIndex) -> dict[str, int]:
