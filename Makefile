@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := .venv-bench
 STAMP := $(VENV)/.installed
 
 .PHONY: demo test lint bench clean help
@@ -33,9 +34,18 @@ lint: $(STAMP)
 test: lint
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -m "not benchmark" $(PYTEST_ARGS)
 
-bench: $(STAMP)
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python tests/benchmarks/bench_deform.py
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -m benchmark
+# MONAI and torchgeo bring much along, so they get an environment of their own.
+$(BENCH)/.installed: pyproject.toml constraints.txt
+	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,bench]'
+	touch $@
+
+bench: $(BENCH)/.installed
+	OMP_WAIT_POLICY=PASSIVE $(BENCH)/bin/python tests/benchmarks/bench_deform.py
+	OMP_WAIT_POLICY=PASSIVE $(BENCH)/bin/python -m pytest -m benchmark
+	PYTHONPATH=tests $(BENCH)/bin/python tests/benchmarks/bench_network.py
+	for what in overhead memory peers; do PYTHONPATH=tests $(BENCH)/bin/python tests/benchmarks/bench_map.py $$what || exit 1; done
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis comix-demo
+	rm -rf $(VENV) $(BENCH) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis comix-demo

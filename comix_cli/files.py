@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
+import glob
+import hashlib
 import os
+import platform
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -98,6 +102,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         OutputError: The disk is full or read-only, or the folder cannot be written to.
     """
     target = _resolved(path)
+    remove_leftovers(target)
     partial = partial_path(target)
     try:
         with output_errors(target):
@@ -117,6 +122,7 @@ def partial_folder(path: Path | str) -> Iterator[Path]:
         OutputError: The disk is full or read-only, or the folder cannot be written to.
     """
     target = _resolved(path)
+    remove_leftovers(target)
     folder = partial_path(target)
     try:
         with output_errors(target):
@@ -130,6 +136,36 @@ def publish(partial: Path, target: Path) -> None:
     """Rename a finished file to where it belongs, once the disk really holds it."""
     settle(partial)
     partial.replace(target)
+
+
+def publish_all(finished: Sequence[tuple[Path, Path]], stale: Iterable[Path] = ()) -> None:
+    """Rename finished files to where they belong, all of them or none.
+
+    They get their names in the order given. When that breaks off, those that replaced nothing are
+    taken back.
+
+    Args:
+        finished: Pairs of a finished file and its place, on the same disk.
+        stale: Files that would be taken for companions of the new ones; removed at the end.
+    """
+    taken_back = [target for _, target in finished if not target.exists()]
+    # The slow part first, so that hardly anything can come between the renames.
+    for partial, _ in finished:
+        settle(partial)
+    try:
+        for partial, target in finished:
+            partial.replace(target)
+    except BaseException:
+        for target in taken_back:
+            target.unlink(missing_ok=True)
+        raise
+    for path in stale:
+        path.unlink(missing_ok=True)
+
+
+def sidecar(path: Path) -> Path:
+    """Where GDAL keeps what a raster cannot hold itself."""
+    return path.with_name(f"{path.name}.aux.xml")
 
 
 def settle(partial: Path) -> None:
@@ -153,9 +189,56 @@ def write_atomic_text(path: Path | str, text: str) -> None:
 
 def partial_path(target: Path) -> Path:
     """A name beside `target` that nobody takes for a finished file, unique to this call."""
-    stem = target.stem.encode()[:_STEM_BYTES].decode(errors="ignore")
-    name = f".{stem}{_MARK}{os.getpid()}-{secrets.token_hex(4)}{target.suffix}"
+    name = f"{_partial_start(target)}{os.getpid()}-{secrets.token_hex(4)}{target.suffix}"
     return target.with_name(name)
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove what runs on this machine that were killed have left beside `target`.
+
+    What cannot be removed stays: it is in nobody's way.
+    """
+    start = _partial_start(target)
+    with suppress(OSError):
+        for path in target.parent.iterdir():
+            if path.name.startswith(start) and _is_dead(path.name.removeprefix(start)):
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _partial_start(target: Path) -> str:
+    stem = target.stem.encode()[:_STEM_BYTES].decode(errors="ignore")
+    return f".{stem}{_MARK}{_machine()}-"
+
+
+@cache
+def _machine() -> str:
+    """Where process numbers mean what they mean here: this host, and this container on it."""
+    try:
+        place = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        place = ""
+    return hashlib.sha256(f"{platform.node()} {place}".encode()).hexdigest()[:8]
+
+
+def _is_dead(name: str) -> bool:
+    """Whether the process whose number a name begins with is over."""
+    number = name.partition("-")[0]
+    if not number.isdecimal():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 @contextmanager
@@ -253,5 +336,5 @@ def _resolved(path: Path | str) -> Path:
 
 def _remove_all(partial: Path) -> None:
     """Remove a temporary file and the sidecars that libraries put beside it."""
-    for path in partial.parent.glob(f"{partial.name}*"):
+    for path in partial.parent.glob(f"{glob.escape(partial.name)}*"):
         path.unlink(missing_ok=True)

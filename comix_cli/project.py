@@ -17,7 +17,7 @@ from comix_cli.errors import InputError, UsageError
 
 FILE_NAME = "comix.toml"
 COMMANDS = ("train", "classify", "evaluate")
-SCENE_KEYS = ("hsi", "x", "src_crs", "resampling", "like", "res", "dst_crs", "bounds")
+SCENE_KEYS = ("hsi", "x", "dtm", "src_crs", "resampling", "like", "res", "dst_crs", "bounds")
 COMPUTE_KEYS = ("device", "threads", "batch_size")
 _SHARED = {"scene": SCENE_KEYS, "compute": COMPUTE_KEYS}
 

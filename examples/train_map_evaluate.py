@@ -13,6 +13,7 @@ from comix_cli.progress import Silent
 from comix_cli.tools.classify import ClassifyOptions, classify
 from comix_cli.tools.evaluate import EvaluateOptions, evaluate
 from comix_cli.tools.inputs import SceneInputs, TruthOptions
+from comix_cli.tools.outputs import OutputOptions
 from comix_cli.tools.train import TrainOptions, train
 
 
@@ -39,7 +40,7 @@ def main() -> None:
         progress,
     )
     classify(
-        ClassifyOptions(inputs, result / "model.safetensors", result / "map.tif"),
+        ClassifyOptions(inputs, result / "model.safetensors", OutputOptions(result / "map.tif")),
         progress,
     )
     truth = TruthOptions(str(scene / "test.gpkg"), field="class")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,9 +17,14 @@ from comix_cli.commands.options import (
     scene_inputs,
     scene_options,
 )
+from comix_cli.commands.output_options import output_options, output_settings
 from comix_cli.errors import ModelFileError
 
+if TYPE_CHECKING:
+    from comix_cli.tools.classify import ClassifyReport, Forecast
+
 DEFAULT_MODEL = Path("model.safetensors")
+MB = 1_000_000
 
 
 def _model(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path:  # noqa: ARG001
@@ -34,32 +39,27 @@ def _model(ctx: click.Context, param: click.Parameter, value: Path | None) -> Pa
     return DEFAULT_MODEL
 
 
-def _creation_options(
-    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str]:
-    pairs = {}
-    for value in values:
-        key, separator, option = value.partition("=")
-        if not separator:
-            raise click.BadParameter(f"'{value}' is not KEY=VALUE", ctx=ctx, param=param)
-        pairs[key.upper()] = option
-    return pairs
-
-
 @click.command("classify", cls=ProjectCommand, short_help="Classify a scene into a map.")
 @scene_options
 @click.option("-m", "--model", type=click.Path(path_type=Path), callback=_model,
               help="The model file.  [default: model.safetensors]")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True,
               help="The map to write (GeoTIFF).")  # fmt: skip
+@output_options
 @click.option("--window", type=click.IntRange(min=8), metavar="PIXELS",
               help="Side of the windows.  [default: as in training]")  # fmt: skip
 @click.option("--overlap", type=click.IntRange(min=0), metavar="PIXELS",
               help="What neighbours share.  [default: a third of the window]")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(min=1), default=4, show_default=True,
-              help="Windows that the network sees at once.")  # fmt: skip
-@click.option("--co", "creation_options", multiple=True, metavar="KEY=VALUE",
-              callback=_creation_options, help="GDAL creation option of the map.")  # fmt: skip
+              help="Windows that a GPU computes at once; a CPU takes one per thread.")  # fmt: skip
+@click.option("--ram", type=click.IntRange(min=1), metavar="MB",
+              help="Memory to keep within.  [default: most of what is free]")  # fmt: skip
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32",
+              show_default=True, help="Numbers to compute with.")  # fmt: skip
+@click.option("--compile", is_flag=True,
+              help="Let torch compile the network; needs a minute and a C++ compiler.")  # fmt: skip
+@click.option("--dry-run", is_flag=True,
+              help="Print grid, windows, memory and time, and write nothing.")  # fmt: skip
 @compute_options
 @overwrite_option
 @common_options
@@ -72,12 +72,52 @@ def command(state: CommonState, /, **values: Any) -> None:
     \b
     comix classify hsi.tif lidar.tif -o map.tif
     """
-    from comix_cli.tools.classify import ClassifyOptions, classify
+    from comix_cli.tools.classify import ClassifyOptions, classify, forecast
 
-    report = classify(ClassifyOptions(inputs=scene_inputs(values), **values), state.display())
+    dry_run = values.pop("dry_run")
+    options = ClassifyOptions(
+        inputs=scene_inputs(values), outputs=output_settings(values), **values
+    )
+    if dry_run:
+        _print_forecast(forecast(options, state.display()))
+        return
+    report = classify(options, state.display())
     if state.verbosity >= 0:
-        grid = report.grid
-        say(
-            f"{report.output}: {grid.width} x {grid.height} pixels of {grid.gsd_m:g} m, "
-            f"{report.windows} windows, {report.nodata_pixels} pixels without data"
-        )
+        _say_what_came(report)
+
+
+def _say_what_came(report: ClassifyReport) -> None:
+    grid = report.grid
+    say(
+        f"{report.output}: {grid.width} x {grid.height} pixels of {grid.gsd_m:g} m, "
+        f"{report.windows} windows, {report.nodata_pixels} pixels without data"
+    )
+
+
+def _print_forecast(found: Forecast) -> None:
+    """What would be done, as lines of a name and what it stands for."""
+    from comix_cli.scene.grid import crs_label, extent_label
+
+    grid, plan, pace = found.grid, found.plan, found.budget.pace
+    height, width = plan.window
+    lines = {
+        "grid": f"{grid.width} x {grid.height} pixels of {grid.gsd_m:g} m, {crs_label(grid.crs)}",
+        "extent": extent_label(grid.bounds),
+        "windows": f"{len(plan)} of {width} x {height} pixels, in {len(plan.row_starts)} rows",
+        "computing": f"{pace.workers * pace.batch} windows at once on {found.device}",
+        "memory": f"about {_mb(found.budget.total)} MB of {_mb(found.limit)} MB allowed",
+        "time": f"about {_duration(found.seconds)}, where every window holds data",
+    }
+    for name, text in lines.items():
+        click.echo(f"{name:<10} {text}")
+
+
+def _mb(size: int) -> int:
+    return round(size / MB)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{seconds / 3600:.1f} h"

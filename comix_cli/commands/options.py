@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ RESAMPLINGS = (
     "nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode", "max", "min",
     "med", "q1", "q3",
 )  # fmt: skip
+# GDAL names such as NETCDF:"a=b.nc":v have a colon before any equals sign.
+_NAMED = re.compile(r"([A-Za-z_][\w-]*)=(.+)")
 
 
 @dataclass
@@ -155,7 +158,7 @@ def _inputs_from_project(
     param: click.Parameter,  # noqa: ARG001
     value: tuple[str, ...],
 ) -> tuple[str, ...]:
-    """The inputs of the command line, else those of comix.toml."""
+    """The positional inputs of the command line, else those of comix.toml."""
     inputs = value or tuple(ctx.lookup_default("inputs") or ())
     if not inputs:
         raise click.UsageError(
@@ -166,10 +169,15 @@ def _inputs_from_project(
 
 scene_options = chain(
     click.argument("inputs", nargs=-1, metavar="HSI [X]...", callback=_inputs_from_project),
+    click.option("--x", "named_x", multiple=True, metavar="[NAME=]FILE",
+                 help="One more X, after those above; --resampling may use its name."),
+    click.option("--dtm", metavar="FILE",
+                 help="Terrain model to subtract from the X named dsm, or from the only X: heights "
+                      "above ground."),
     click.option("--src-crs", metavar="CRS", help="CRS of input rasters that carry none."),
     click.option("--resampling", multiple=True, metavar="[INPUT=]METHOD",
                  callback=_resampling_pairs,
-                 help="Resampling to the common grid: hsi=nearest, x=cubic, x2=average, ... "
+                 help="Resampling to the common grid: hsi=nearest, x=cubic, x2=average, NAME=... "
                       "[default: nearest for the HSI, bilinear for X, average when made coarser]"),
     click.option("--like", metavar="FILE", help="Take the grid of this raster."),
     click.option("--res", type=float, multiple=True, metavar="SIZE",
@@ -201,14 +209,15 @@ def scene_inputs(values: dict[str, Any]) -> SceneInputs:
     from comix_cli.scene.stack import GridOptions
     from comix_cli.tools.inputs import SceneInputs
 
-    hsi, *x = values.pop("inputs")
+    hsi, *others = values.pop("inputs")
+    x = [_named(text) for text in (*others, *values.pop("named_x"))]
     res = tuple(values.pop("res"))
     if len(res) > 2:
         raise click.UsageError("--res is given more than twice")
     bounds = values.pop("bounds")
     return SceneInputs(
         hsi=hsi,
-        x=tuple(x),
+        x=tuple(path for _, path in x),
         resampling=values.pop("resampling"),
         src_crs=values.pop("src_crs"),
         grid=GridOptions(
@@ -217,7 +226,17 @@ def scene_inputs(values: dict[str, Any]) -> SceneInputs:
             dst_crs=values.pop("dst_crs"),
             bounds=tuple(bounds) if bounds else None,
         ),
+        x_names=tuple(name for name, _ in x),
+        dtm=values.pop("dtm"),
     )
+
+
+def _named(text: str) -> tuple[str, str]:
+    """Name and path of `NAME=FILE`; no name where there is none, or where a file is called so."""
+    found = _NAMED.fullmatch(text)
+    if found is None or Path(text).exists():
+        return "", text
+    return found.group(1), found.group(2)
 
 
 def ground_truth(values: dict[str, Any]) -> TruthOptions:

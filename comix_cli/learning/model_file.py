@@ -44,6 +44,7 @@ class InputRecord:
         resampling: The rasterio name of the resampling to the common grid that was asked for; None
             leaves it to the role.
         normalisation: The scaling of each used band to [0, 1].
+        above_ground: True where a terrain model was subtracted, so that heights are above ground.
     """
 
     name: str
@@ -55,6 +56,7 @@ class InputRecord:
     fwhm_nm: tuple[float | None, ...]
     resampling: str | None
     normalisation: Normalisation
+    above_ground: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain lists and dictionaries."""
@@ -68,6 +70,7 @@ class InputRecord:
             "fwhm_nm": list(self.fwhm_nm),
             "resampling": self.resampling,
             "normalisation": self.normalisation.to_json(),
+            "above_ground": self.above_ground,
         }
 
     @classmethod
@@ -83,6 +86,7 @@ class InputRecord:
             fwhm_nm=tuple(document["fwhm_nm"]),
             resampling=None if document["resampling"] is None else str(document["resampling"]),
             normalisation=Normalisation.from_json(document["normalisation"]),
+            above_ground=bool(document.get("above_ground", False)),  # older cards lack it
         )
 
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from comix_cli.scene.stack import Block
 
 DEFAULT_PERCENTILES = (1.0, 99.0)
+# The reciprocal of anything much smaller overflows in float32.
+SMALLEST_RANGE = 1e-30
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Normalisation:
         """Raw `(C, H, W)` values as float32 in [0, 1]; what lies beyond is clipped."""
         low = np.asarray(self.low, np.float32)[:, None, None]
         scale = 1.0 / (np.asarray(self.high, np.float32)[:, None, None] - low)
-        scaled = (values - low) * scale
+        scaled = values - low
+        scaled *= scale
         return np.clip(scaled, 0.0, 1.0, out=scaled)
 
     def to_json(self) -> dict[str, Any]:
@@ -61,7 +64,7 @@ def fit_normalisation(
     """
     low, high = np.percentile(samples.astype(np.float64), percentiles, axis=1)
     # Limits must differ after rounding to float32 as well; what differs by less is constant.
-    noise = np.maximum(np.abs(low), np.abs(high)) * 1e-5
+    noise = np.maximum(np.maximum(np.abs(low), np.abs(high)) * 1e-5, SMALLEST_RANGE)
     constant = high - low <= noise
     high = np.where(constant, low + np.maximum(noise, 1.0), high)
     method = f"percentiles {percentiles[0]:g} and {percentiles[1]:g}"

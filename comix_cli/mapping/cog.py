@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import rasterio
 import rasterio.shutil
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError  # rasterio.shutil.copy lets it through; no public name
 from rasterio.errors import RasterioError, RasterioIOError
 
@@ -66,19 +68,24 @@ def write_failure(reason: object, target: Path) -> OutputError:
     return OutputError(f"cannot be written ({reason})", path=target, remedy="write elsewhere")
 
 
-def check_creation_options(folder: Path, asked: Mapping[str, str]) -> None:
-    """Try creation options on a small raster: a mistake in them must not cost a night's work.
+def check_creation_options(
+    folder: Path, asked: Mapping[str, str], kinds: Iterable[tuple[str, int]] = (("uint8", 1),)
+) -> None:
+    """Try creation options on small rasters: a mistake in them must not cost a night's work.
 
     Args:
         folder: Where the trial may leave files.
         asked: The user's options.
+        kinds: Data type and number of bands of each raster that they are for.
 
     Raises:
         UsageError: GDAL does not know an option or its value, or the option changes pixels or grid.
     """
     if not asked:
         return
-    complaint = _block_size_complaint(merged_options(asked)) or _trial_complaint(folder, asked)
+    complaint = _block_size_complaint(merged_options(asked))
+    for dtype, bands in kinds:
+        complaint = complaint or _trial_complaint(folder, asked, dtype, bands)
     if complaint:
         given = " ".join(f"{key}={value}" for key, value in asked.items())
         raise UsageError(
@@ -94,10 +101,10 @@ def _block_size_complaint(options: Mapping[str, str]) -> str | None:
     return "BLOCKSIZE must be a multiple of 16, at least 128"
 
 
-def _trial_complaint(folder: Path, asked: Mapping[str, str]) -> str | None:
+def _trial_complaint(folder: Path, asked: Mapping[str, str], dtype: str, bands: int) -> str | None:
     source, copy = folder / "trial.tif", folder / "trial-copy.tif"
-    codes = np.random.default_rng(0).integers(1, 4, (64, 64), dtype=np.uint8)
-    _write_trial(source, codes)
+    values = np.random.default_rng(0).integers(1, 4, (bands, 64, 64)).astype(dtype)
+    _write_trial(source, values)
     with _gdal_warnings() as warnings:
         try:
             rasterio.shutil.copy(source, copy, driver="COG", **merged_options(asked))
@@ -106,17 +113,19 @@ def _trial_complaint(folder: Path, asked: Mapping[str, str]) -> str | None:
     if warnings:
         return warnings[0]
     with rasterio.open(copy) as dataset:
-        same = dataset.shape == codes.shape and np.array_equal(dataset.read(1), codes)
+        same = dataset.shape == values.shape[1:] and np.array_equal(dataset.read(), values)
     return None if same else "this changes the pixels of the map"
 
 
-def _write_trial(path: Path, codes: np.ndarray) -> None:
-    height, width = codes.shape
+def _write_trial(path: Path, values: NDArray[Any]) -> None:
+    bands, height, width = values.shape
     transform = Affine(10.0, 0.0, 390000.0, 0.0, -10.0, 5820000.0)
-    profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "width": width, "height": height}
-    with rasterio.open(path, "w", **profile, crs="EPSG:32633", transform=transform) as dataset:
-        dataset.write(codes, 1)
-        dataset.write_colormap(1, {code: (code, code, code) for code in range(4)})
+    profile = {"driver": "GTiff", "dtype": values.dtype, "width": width, "height": height}
+    profile |= {"count": bands, "crs": "EPSG:32633", "transform": transform}
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write(values)
+        if values.dtype == np.uint8 and bands == 1:
+            dataset.write_colormap(1, {code: (code, code, code) for code in range(4)})
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from rasterio.errors import RasterioError
 from comix_cli.errors import RasterError
 from comix_cli.mapping.cog import GDAL_ERRORS
 from comix_cli.mapping.gis_metadata import read_legend
+from comix_cli.mapping.score_file import CONTENT_TAG
 from comix_cli.mapping.writer import LEGEND_TAG, VERSION_TAG
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.legend import NO_CLASS, Legend
@@ -173,7 +174,7 @@ def _is_ours(path: Path) -> bool:
             tags = dataset.tags()
     except RasterError:
         return False
-    return VERSION_TAG in tags or LEGEND_TAG in tags
+    return (VERSION_TAG in tags or LEGEND_TAG in tags) and CONTENT_TAG not in tags
 
 
 def _described(dataset: Any, path: str, src_crs: str | None) -> MapFile:

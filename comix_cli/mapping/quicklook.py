@@ -58,13 +58,25 @@ def save_quicklook(
         RasterError: The map cannot be used.
         OutputError: The picture cannot be written.
     """
+    with atomic_path(png_path) as partial:
+        write_quicklook(map_path, partial, title=title, max_pixels=max_pixels)
+
+
+def write_quicklook(
+    map_path: Path | str,
+    png_path: Path,
+    *,
+    title: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> None:
+    """As `save_quicklook`, straight to a temporary file."""
     with open_map(map_path) as map_file:
         codes, grid, legend = map_file.read_small(max_pixels), map_file.grid, map_file.legend
     figure = draw_map(codes, grid, legend, title)
-    with atomic_path(png_path) as partial, warnings.catch_warnings():
+    with warnings.catch_warnings():
         # A letter that the font lacks becomes a box; the picture is still worth having.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(partial, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.25)
+        figure.savefig(png_path, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.25)
 
 
 def draw_map(

@@ -57,9 +57,9 @@ def read_band_table(dataset: Any) -> BandTable:
     descriptions = [text or "" for text in dataset.descriptions]
     return BandTable(
         wavelengths_nm=_first_known(
-            _scaled(_numbers("wavelength", per_band, whole_file), factors),
-            _micrometres(imagery, "central_wavelength_um"),
-            [_described_nm(text) for text in descriptions],
+            _told_apart(_scaled(_numbers("wavelength", per_band, whole_file), factors)),
+            _told_apart(_micrometres(imagery, "central_wavelength_um")),
+            _told_apart([_described_nm(text) for text in descriptions]),
         ),
         fwhm_nm=_first_known(
             _scaled(_numbers("fwhm", per_band, whole_file), factors),
@@ -133,6 +133,12 @@ def _described_nm(text: str) -> float | None:
         return None
     unit = found.group(2).lower()
     return _nanometres(float(found.group(1)), _NM_PER_UNIT.get(unit, 1.0))
+
+
+def _told_apart(centres: Sequence[float | None]) -> Sequence[float | None]:
+    """Band centres; none where all bands have the same one, as after a conversion to netCDF."""
+    same = len(centres) > 1 and len(set(centres)) == 1
+    return [None] * len(centres) if same else centres
 
 
 def _first_known(*sources: Sequence[float | None]) -> tuple[float | None, ...]:

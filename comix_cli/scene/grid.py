@@ -23,6 +23,8 @@ Bounds = tuple[float, float, float, float]
 # float64 coordinates, far below anything that matters on the ground.
 SNAP_TOLERANCE = 1e-6
 EARTH_RADIUS_M = 6371008.8
+# Counted from the origin of a CRS, rounding in coordinates amounts to some millionths of a pixel.
+LATTICE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,18 @@ class Grid:
         """True where columns run east and rows run south."""
         t = self.transform
         return bool(t.b == 0 and t.d == 0 and t.a > 0 and t.e < 0)
+
+    @property
+    def lattice_position(self) -> tuple[int, int]:
+        """Row and column of the first pixel, counted from the origin of the CRS.
+
+        Grids that are pieces of one larger grid count the same pixels alike. Of a north-up grid.
+        """
+        t = self.transform
+        return (
+            math.floor(t.f / t.e + LATTICE_TOLERANCE),
+            math.floor(t.c / t.a + LATTICE_TOLERANCE),
+        )
 
     @property
     def gsd_m(self) -> float:

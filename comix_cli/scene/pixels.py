@@ -14,6 +14,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from comix_cli.errors import RasterError
 from comix_cli.scene.raster import alpha_bands, first_line
+from comix_cli.scene.spectral import BandMix
 from comix_cli.scene.windows import Window
 
 # Beyond it lie only fill values, such as the lowest float32 in the various ways of rounding it.
@@ -34,10 +35,20 @@ class Values:
 
 
 class NativeBands:
-    """Reads a raster's own pixels: physical values, and where they are valid."""
+    """Reads a raster's own pixels: physical values, and where they are valid.
 
-    def __init__(self, dataset: Any, path: str, bands: Sequence[int]) -> None:
+    Args:
+        dataset: The open rasterio dataset.
+        path: What to call it in messages.
+        bands: 1-based bands, in the order wanted.
+        mix: Sums of those bands that are wanted in their place.
+    """
+
+    def __init__(
+        self, dataset: Any, path: str, bands: Sequence[int], mix: BandMix | None = None
+    ) -> None:
         self._dataset, self._path, self._bands = dataset, path, list(bands)
+        self._mix = mix
         self._dtype = working_dtype(dataset, bands)
         self._nodata = [dataset.nodatavals[band - 1] for band in bands]
         self._scaling = Scaling(dataset, bands)
@@ -47,13 +58,18 @@ class NativeBands:
 
     @property
     def count(self) -> int:
-        """Number of bands."""
-        return len(self._bands)
+        """Number of bands that reading yields."""
+        return len(self._bands if self._mix is None else self._mix.rows)
 
     def read(self, window: Window) -> Values:
         """The values of a window in the raster's own pixels."""
         data, valid = self.read_raw(window)
-        return Values(self._scaling(data), np.logical_and.reduce(valid, axis=0))
+        return Values(mixed(self._scaling(data), self._mix), np.logical_and.reduce(valid, axis=0))
+
+    def read_valid(self, window: Window) -> NDArray[np.bool_]:
+        """`(H, W)` True where all bands are valid."""
+        valid: NDArray[np.bool_] = np.logical_and.reduce(self.read_raw(window)[1], axis=0)
+        return valid
 
     def read_raw(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Values as stored, and `(bands, H, W)` True where a band is valid.
@@ -77,6 +93,11 @@ class NativeBands:
         if alpha is not None:
             valid &= (alpha != 0).all(axis=0)
         return data, valid
+
+
+def mixed(data: NDArray[np.float32], mix: BandMix | None) -> NDArray[np.float32]:
+    """The bands that are wanted, made of those that were read."""
+    return data if mix is None else mix.apply(data)
 
 
 def _mask_bands(dataset: Any, bands: Sequence[int]) -> list[int]:

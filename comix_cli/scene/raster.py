@@ -16,7 +16,7 @@ from typing import Any
 import pyproj
 import rasterio
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, Interleaving
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
 from comix_cli.errors import RasterError, UsageError
@@ -47,6 +47,8 @@ class RasterInfo:
         bands: Wavelengths, bad-band list and names.
         driver: GDAL's short name of the format.
         alpha_bands: 1-based bands that hold transparency and are never data.
+        block_shape: Height and width of the blocks that its values are stored in.
+        interleaved: True where a block holds all bands, so that none can be read alone.
     """
 
     path: str
@@ -57,6 +59,8 @@ class RasterInfo:
     bands: BandTable
     driver: str
     alpha_bands: tuple[int, ...] = ()
+    block_shape: tuple[int, int] = (1, 1)
+    interleaved: bool = False
 
 
 def open_raster(path: str) -> Any:
@@ -116,6 +120,8 @@ def describe(dataset: Any, path: str, *, src_crs: CRS | str | None = None) -> Ra
         bands=read_band_table(dataset),
         driver=dataset.driver,
         alpha_bands=alpha_bands(dataset),
+        block_shape=dataset.block_shapes[0],
+        interleaved=dataset.interleaving == Interleaving.pixel,
     )
 
 

@@ -9,6 +9,7 @@ else goes through GDAL's warper.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -27,12 +28,19 @@ from comix_cli.scene.pixels import (
     NativeBands,
     Scaling,
     Values,
+    mixed,
     plausible,
     read_error,
     working_dtype,
 )
 from comix_cli.scene.raster import RasterInfo, first_line
+from comix_cli.scene.spectral import BandMix
 from comix_cli.scene.windows import Window
+
+# GDAL warps what a large request covers at one go, with other roundings than block by block. Values
+# would then depend on the windows that they are read in. It looks at the environment when it reads,
+# in whichever thread.
+os.environ.setdefault("GDAL_VRT_WARP_USE_DATASET_RASTERIO", "NO")
 
 # The warper approximates coordinates to within this many source pixels. GDAL's own default, 0.125,
 # would make values depend on where the grid begins.
@@ -59,7 +67,12 @@ class BandReader(Protocol):
 
 
 def band_reader(
-    dataset: Any, info: RasterInfo, grid: Grid, bands: Sequence[int], resampling: str
+    dataset: Any,
+    info: RasterInfo,
+    grid: Grid,
+    bands: Sequence[int],
+    resampling: str,
+    mix: BandMix | None = None,
 ) -> BandReader:
     """The fastest exact way from a raster to a grid.
 
@@ -69,10 +82,11 @@ def band_reader(
         grid: A north-up grid.
         bands: 1-based bands, in the order wanted.
         resampling: Name of a rasterio `Resampling`.
+        mix: Sums of those bands that are wanted in their place.
     """
     if _repeats_native_pixels(info.grid, grid, resampling):
-        return NativeReader(dataset, info, grid, bands)
-    warped = WarpedReader(dataset, info, grid, bands, resampling)
+        return NativeReader(dataset, info, grid, bands, mix)
+    warped = WarpedReader(dataset, info, grid, bands, resampling, mix)
     if resampling not in _EXTRAPOLATING:
         return warped
     return HoleKeepingReader(warped, band_reader(dataset, info, grid, bands, "nearest"))
@@ -106,8 +120,16 @@ class NativeReader:
     coordinates decides nothing.
     """
 
-    def __init__(self, dataset: Any, info: RasterInfo, grid: Grid, bands: Sequence[int]) -> None:
-        self._native = NativeBands(dataset, info.path, bands)
+    def __init__(
+        self,
+        dataset: Any,
+        info: RasterInfo,
+        grid: Grid,
+        bands: Sequence[int],
+        mix: BandMix | None = None,
+    ) -> None:
+        # Bands are mixed before pixels are repeated: there are far fewer of them.
+        self._native = NativeBands(dataset, info.path, bands, mix)
         to_source = ~info.grid.transform * grid.transform
         rows, cols = np.arange(grid.height) + 0.5, np.arange(grid.width) + 0.5
         self._rows = _nearest(rows * to_source.e + to_source.f, info.grid.height)
@@ -130,7 +152,7 @@ class NativeReader:
         found = self._locate(window)
         if found is None:
             return np.zeros(window.shape, np.bool_)
-        return found.spread(self._native.read(found.native).valid)
+        return found.spread(self._native.read_valid(found.native))
 
     def close(self) -> None:
         """Nothing but the dataset is held."""
@@ -175,9 +197,15 @@ class WarpedReader:
     """
 
     def __init__(
-        self, dataset: Any, info: RasterInfo, grid: Grid, bands: Sequence[int], resampling: str
+        self,
+        dataset: Any,
+        info: RasterInfo,
+        grid: Grid,
+        bands: Sequence[int],
+        resampling: str,
+        mix: BandMix | None = None,
     ) -> None:
-        self._path, self._bands = info.path, list(bands)
+        self._path, self._bands, self._mix = info.path, list(bands), mix
         self._scaling = Scaling(dataset, bands)
         self._dtype = working_dtype(dataset, bands)
         # A VRT knows one nodata value, a raster one per band.
@@ -218,6 +246,15 @@ class WarpedReader:
 
     def read(self, window: Window) -> Values:
         """The values of a window of the grid."""
+        data = self._read_raw(window)
+        return Values(mixed(self._scaling(data), self._mix), _all_plausible(data))
+
+    def read_valid(self, window: Window) -> NDArray[np.bool_]:
+        """`(H, W)` True where all bands are valid."""
+        return _all_plausible(self._read_raw(window))
+
+    def _read_raw(self, window: Window) -> NDArray[Any]:
+        """Values as stored, NaN where invalid."""
         place = RasterioWindow(window.col, window.row, window.width, window.height)
         data = np.empty((len(self._bands), *window.shape), self._dtype)
         try:
@@ -225,11 +262,7 @@ class WarpedReader:
                 data[places] = vrt.read([self._bands[i] for i in places], window=place)
         except RasterioError as error:
             raise read_error(self._path, error) from error
-        return Values(self._scaling(data), np.logical_and.reduce(plausible(data), axis=0))
-
-    def read_valid(self, window: Window) -> NDArray[np.bool_]:
-        """`(H, W)` True where all bands are valid."""
-        return self.read(window).valid
+        return data
 
     def close(self) -> None:
         """Close the virtual datasets."""
@@ -250,12 +283,17 @@ class HoleKeepingReader:
 
     def read_valid(self, window: Window) -> NDArray[np.bool_]:
         """`(H, W)` True where all bands are valid."""
-        return self.read(window).valid
+        return self._values.read_valid(window) & self._nearest.read_valid(window)
 
     def close(self) -> None:
         """Close both readers."""
         self._values.close()
         self._nearest.close()
+
+
+def _all_plausible(data: NDArray[Any]) -> NDArray[np.bool_]:
+    valid: NDArray[np.bool_] = np.logical_and.reduce(plausible(data), axis=0)
+    return valid
 
 
 def _nodata_key(dataset: Any, band: int) -> str | None:

@@ -12,11 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
-from comix_cli.errors import RasterError, UsageError
+from comix_cli.errors import GridError, RasterError, UsageError
+from comix_cli.scene.difference import DifferenceReader
 from comix_cli.scene.empty_bands import empty_bands
-from comix_cli.scene.grid import Grid, common_grid
+from comix_cli.scene.grid import (
+    Grid,
+    bounds_in,
+    common_grid,
+    crs_label,
+    extent_label,
+    intersection,
+)
 from comix_cli.scene.raster import RasterInfo, describe, inspect_raster, open_raster, parse_crs
 from comix_cli.scene.reader import BandReader, band_reader
+from comix_cli.scene.spectral import BandMix
 from comix_cli.scene.windows import Window
 
 Role = Literal["hsi", "continuous", "categorical"]
@@ -38,6 +47,9 @@ class SourceSpec:
             nearest, continuous ones bilinear, or average where the grid is coarser.
         src_crs: The CRS to assume where the file carries none.
         bands: 1-based bands to use, in this order; None for all that are good.
+        mix: Sums of those bands to deliver in their place, such as the bands of another sensor.
+        minus: A raster whose first band is subtracted from every band, each brought onto the common
+            grid by itself; the common grid does not depend on it.
     """
 
     path: str
@@ -45,6 +57,8 @@ class SourceSpec:
     resampling: str | None = None
     src_crs: str | None = None
     bands: tuple[int, ...] | None = None
+    mix: BandMix | None = None
+    minus: SourceSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -56,12 +70,14 @@ class GridOptions:
         resolution: Pixel size in units of the target CRS.
         dst_crs: The target CRS.
         bounds: Left, bottom, right, top in the target CRS.
+        like_crs: The CRS to assume where the raster of `like` carries none.
     """
 
     like: str | None = None
     resolution: float | tuple[float, float] | None = None
     dst_crs: str | None = None
     bounds: tuple[float, ...] | None = None
+    like_crs: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,10 +100,25 @@ class Block:
 class _Source:
     """One open raster of a stack."""
 
+    spec: SourceSpec
     dataset: Any
     info: RasterInfo
     bands: tuple[int, ...]
     dropped: Mapping[int, str]
+    minus: _Source | None = None
+
+    @property
+    def channels(self) -> int:
+        """How many bands it delivers."""
+        return len(self.bands if self.spec.mix is None else self.spec.mix.rows)
+
+    def reader(self, grid: Grid) -> BandReader:
+        """What delivers its bands on the grid."""
+        method = _resampling(self.spec, self.info.grid, grid)
+        reader = band_reader(self.dataset, self.info, grid, self.bands, method, self.spec.mix)
+        if self.minus is None:
+            return reader
+        return DifferenceReader(reader, self.minus.reader(grid))
 
 
 class BlockReader(Protocol):
@@ -118,23 +149,17 @@ class Stack:
         dropped: Why the other bands of the HSI are not: 'bad-band list' or 'all nodata'.
         x_dropped: The same for every X.
         resamplings: Names of the resampling methods, the HSI's first.
+        channels: How many bands each raster delivers, the HSI's first; differs from the number that
+            is read where bands are mixed.
     """
 
-    def __init__(
-        self,
-        grid: Grid,
-        sources: Sequence[_Source],
-        resamplings: Sequence[str],
-        resources: ExitStack,
-    ) -> None:
+    def __init__(self, grid: Grid, sources: Sequence[_Source], resources: ExitStack) -> None:
         self.grid = grid
         self._resources = resources
-        self._readers: list[BandReader] = [
-            band_reader(source.dataset, source.info, grid, source.bands, resampling)
-            for source, resampling in zip(sources, resamplings, strict=True)
-        ]
-        for reader in self._readers:
-            resources.callback(reader.close)
+        self._readers: list[BandReader] = []
+        for source in sources:
+            self._readers.append(source.reader(grid))
+            resources.callback(self._readers[-1].close)
         hsi, *others = sources
         self.hsi_info: RasterInfo = hsi.info
         self.hsi_bands: tuple[int, ...] = hsi.bands
@@ -142,25 +167,42 @@ class Stack:
         self.x_info: tuple[RasterInfo, ...] = tuple(s.info for s in others)
         self.x_bands: tuple[tuple[int, ...], ...] = tuple(s.bands for s in others)
         self.x_dropped: tuple[dict[int, str], ...] = tuple(dict(s.dropped) for s in others)
-        self.resamplings: tuple[str, ...] = tuple(resamplings)
+        self.resamplings: tuple[str, ...] = tuple(
+            _resampling(source.spec, source.info.grid, grid) for source in sources
+        )
+        self.channels: tuple[int, ...] = tuple(source.channels for source in sources)
 
     def read(self, window: Window) -> Block:
         """The values of a window, which must lie within the grid.
+
+        A raster is read only where those before it have left a valid pixel.
 
         Raises:
             RasterError: A raster cannot be read; the message names it.
         """
         self._check(window)
-        hsi, *others = [reader.read(window) for reader in self._readers]
-        valid = hsi.valid
-        for values in others:
-            valid = valid & values.valid
-        empty = np.zeros((0, *window.shape), np.float32)
-        x = np.concatenate([empty, *(values.data for values in others)]) if others else empty
+        parts: list[NDArray[np.float32]] = []
+        valid = np.ones(window.shape, np.bool_)
+        for reader in self._readers:
+            values = reader.read(window)
+            valid &= values.valid
+            if not valid.any():
+                return self._nothing(window)
+            parts.append(values.data)
+        hsi, *others = parts
+        x = np.concatenate(others) if others else np.zeros((0, *window.shape), np.float32)
         if not valid.all():
-            hsi.data[:, ~valid] = 0
+            hsi[:, ~valid] = 0
             x[:, ~valid] = 0
-        return Block(hsi.data, x, valid)
+        return Block(hsi, x, valid)
+
+    def _nothing(self, window: Window) -> Block:
+        hsi, x = self.channels[0], sum(self.channels[1:])
+        return Block(
+            np.zeros((hsi, *window.shape), np.float32),
+            np.zeros((x, *window.shape), np.float32),
+            np.zeros(window.shape, np.bool_),
+        )
 
     def read_valid(self, window: Window) -> NDArray[np.bool_]:
         """`(H, W)`: True where every used band of every raster is valid."""
@@ -209,32 +251,41 @@ def open_stack(
     """
     with ExitStack() as resources:
         sources = [_open_source(spec, resources) for spec in (hsi, *x)]
-        grid = _agree(sources, grid_options)
-        resamplings = [
-            _resampling(spec, source.info.grid, grid)
-            for spec, source in zip((hsi, *x), sources, strict=True)
-        ]
-        yield Stack(grid, sources, resamplings, resources)
+        yield Stack(_agree(sources, grid_options), sources, resources)
 
 
 def _open_source(spec: SourceSpec, resources: ExitStack) -> _Source:
     dataset = resources.enter_context(open_raster(spec.path))
     info = describe(dataset, spec.path, src_crs=spec.src_crs)
+    minus = None if spec.minus is None else _open_source(spec.minus, resources)
     if spec.bands is not None:
         _check_bands(spec.bands, info)
-        return _Source(dataset, info, spec.bands, {})
-    dropped = {band: BAD_BAND for band in range(1, info.count + 1) if not info.bands.good[band - 1]}
-    rest = [b for b in range(1, info.count + 1) if b not in dropped and b not in info.alpha_bands]
-    dropped |= dict.fromkeys(empty_bands(dataset, spec.path, rest) if rest else (), ALL_NODATA)
-    bands = tuple(band for band in rest if band not in dropped)
+        return _Source(spec, dataset, info, spec.bands, {}, minus)
+    bands, dropped = usable_bands(dataset, info)
     if not bands:
         raise RasterError(
             f"none of its {info.count} bands can be used: they are nodata everywhere or on its "
             "bad-band list",
-            path=spec.path,
+            path=info.path,
             remedy="check its nodata value",
         )
-    return _Source(dataset, info, bands, dict(sorted(dropped.items())))
+    return _Source(spec, dataset, info, bands, dropped, minus)
+
+
+def usable_bands(dataset: Any, info: RasterInfo) -> tuple[tuple[int, ...], dict[int, str]]:
+    """The 1-based bands of an open rasterio dataset that hold data, and why others do not.
+
+    Bands on the bad-band list and bands without any valid pixel hold none; an alpha band is neither
+    used nor told of.
+
+    Raises:
+        RasterError: The raster cannot be read.
+    """
+    dropped = {band: BAD_BAND for band in range(1, info.count + 1) if not info.bands.good[band - 1]}
+    rest = [b for b in range(1, info.count + 1) if b not in dropped and b not in info.alpha_bands]
+    dropped |= dict.fromkeys(empty_bands(dataset, info.path, rest) if rest else (), ALL_NODATA)
+    bands = tuple(band for band in rest if band not in dropped)
+    return bands, dict(sorted(dropped.items()))
 
 
 def _check_bands(bands: Sequence[int], info: RasterInfo) -> None:
@@ -250,8 +301,8 @@ def _check_bands(bands: Sequence[int], info: RasterInfo) -> None:
 def _agree(sources: Sequence[_Source], options: GridOptions) -> Grid:
     like = None
     if options.like is not None:
-        like = inspect_raster(options.like).grid
-    return common_grid(
+        like = inspect_raster(options.like, src_crs=options.like_crs).grid
+    grid = common_grid(
         [source.info.grid for source in sources],
         like=like,
         resolution=options.resolution,
@@ -259,6 +310,26 @@ def _agree(sources: Sequence[_Source], options: GridOptions) -> Grid:
         bounds=None if options.bounds is None else _four(options.bounds),
         names=[source.info.path for source in sources],
     )
+    for source in sources:
+        if source.minus is not None:
+            _require_ground(source.minus.info, grid)
+    return grid
+
+
+def _require_ground(info: RasterInfo, grid: Grid) -> None:
+    """Refuse a raster that shares no ground with a grid on which it has no say.
+
+    Raises:
+        GridError: It lies elsewhere; both extents are printed.
+    """
+    own = bounds_in(info.grid, grid.crs)
+    if intersection([own, grid.bounds]) is None:
+        raise GridError(
+            f"shares no ground with the other inputs in {crs_label(grid.crs)}: it covers "
+            f"{extent_label(own)}, they cover {extent_label(grid.bounds)}",
+            path=info.path,
+            remedy="check that it shows the same place and that its CRS is right",
+        )
 
 
 def _four(bounds: tuple[float, ...]) -> tuple[float, float, float, float]:

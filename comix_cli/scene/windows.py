@@ -62,11 +62,19 @@ class WindowPlan:
         return len(self.row_starts) * len(self.col_starts)
 
 
-def axis_starts(size: int, window: int, overlap: int) -> tuple[int, ...]:
+def axis_starts(size: int, window: int, overlap: int, phase: int = 0) -> tuple[int, ...]:
     """Where windows begin along an axis of `size` pixels.
 
-    Neighbours share at least `overlap` pixels, every pixel is covered, and the last window is
-    shifted inward so that it ends with the axis. `(0,)` where one window covers the axis.
+    Neighbours share at least `overlap` pixels, every pixel is covered, and the first and the last
+    window are shifted inward so that they begin and end with the axis. `(0,)` where one window
+    covers the axis. All others begin where `start + phase` is a multiple of the stride: two axes
+    that are pieces of one long axis have the same windows in what they share, away from their ends.
+
+    Args:
+        size: Pixels of the axis.
+        window: Pixels of a window.
+        overlap: Pixels that neighbours share at least.
+        phase: Number of the axis' first pixel on the long axis that it is a piece of.
 
     Raises:
         ValueError: `size` or `window` below 1, or `overlap` outside 0..window - 1.
@@ -75,14 +83,24 @@ def axis_starts(size: int, window: int, overlap: int) -> tuple[int, ...]:
         raise ValueError(f"cannot cover {size} pixels by windows of {window} overlapping {overlap}")
     if size <= window:
         return (0,)
-    last = size - window
-    return (*range(0, last, window - overlap), last)
+    last, stride = size - window, window - overlap
+    regular = range(-phase % stride, last, stride)
+    return tuple(dict.fromkeys((0, *regular, last)))
 
 
-def plan_windows(shape: tuple[int, int], window: int, overlap: int) -> WindowPlan:
+def plan_windows(
+    shape: tuple[int, int], window: int, overlap: int, phase: tuple[int, int] = (0, 0)
+) -> WindowPlan:
     """Plan square windows of side `window` over a scene of `shape` (height, width).
 
     Where the scene is smaller than the window along an axis, the windows are clipped there.
+
+    Args:
+        shape: Height and width of the scene.
+        window: Side of the windows.
+        overlap: Pixels that neighbours share at least.
+        phase: Row and column of the scene's first pixel on the lattice that anchors the windows,
+            see `axis_starts`.
 
     Raises:
         ValueError: As `axis_starts`.
@@ -91,8 +109,8 @@ def plan_windows(shape: tuple[int, int], window: int, overlap: int) -> WindowPla
     return WindowPlan(
         shape=(height, width),
         window=(min(window, height), min(window, width)),
-        row_starts=axis_starts(height, window, overlap),
-        col_starts=axis_starts(width, window, overlap),
+        row_starts=axis_starts(height, window, overlap, phase[0]),
+        col_starts=axis_starts(width, window, overlap, phase[1]),
     )
 
 

@@ -17,6 +17,7 @@ from comix_cli.tools.demo_scene import write_demo_scene
 from comix_cli.tools.evaluate import EvaluateOptions, evaluate
 from comix_cli.tools.init import InitOptions, init
 from comix_cli.tools.inputs import SceneInputs, TruthOptions
+from comix_cli.tools.outputs import OutputOptions
 from comix_cli.tools.train import TrainOptions, train
 
 FILES = (
@@ -102,8 +103,7 @@ def _classification(options: DemoOptions, scene: SceneInputs) -> ClassifyOptions
     return ClassifyOptions(
         inputs=scene,
         model=options.folder / "model.safetensors",
-        output=options.folder / "map.tif",
+        outputs=OutputOptions(options.folder / "map.tif", overwrite=options.overwrite),
         device=options.device,
         threads=options.threads,
-        overwrite=options.overwrite,
     )

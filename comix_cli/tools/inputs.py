@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from comix_cli.errors import RasterError, UsageError
-from comix_cli.learning.model_file import ModelCard
-from comix_cli.progress import Progress
-from comix_cli.scene.labels import GroundTruth
-from comix_cli.scene.raster import checksum, inspect_raster
+from comix_cli.errors import InputError, RasterError, UsageError
+from comix_cli.learning.model_file import InputRecord, ModelCard
+from comix_cli.progress import Progress, Silent
+from comix_cli.scene.raster import checksum
 from comix_cli.scene.stack import GridOptions, SourceSpec, Stack, open_stack
+from comix_cli.tools.alignment import offset
+from comix_cli.tools.band_match import match_bands
+
+if TYPE_CHECKING:
+    # What reads vectors takes eighty megabytes, which maps can do without.
+    from comix_cli.scene.labels import GroundTruth
+
+# The X that a terrain model is subtracted from.
+SURFACE = "dsm"
 
 
 @dataclass(frozen=True)
@@ -22,9 +30,12 @@ class SceneInputs:
     Attributes:
         hsi: Path or GDAL name of the hyperspectral image.
         x: Paths or GDAL names of the other sensors' rasters, in the order the model knows them.
-        resampling: Resampling by input: `hsi`, `x` (every X), or `x1`, `x2`, ... for one of them.
+        resampling: Resampling by input: `hsi`, `x` (every X), `x1`, `x2`, ... or a name for one X.
         src_crs: The CRS of rasters that carry none.
         grid: Overrides of the common grid.
+        x_names: A name for each X, empty where it has none; () where none has one.
+        dtm: A digital terrain model (DTM). It is subtracted from every band of the X named `dsm`,
+            or of the only X, which makes heights above ground of it.
     """
 
     hsi: str
@@ -32,25 +43,63 @@ class SceneInputs:
     resampling: Mapping[str, str] = field(default_factory=dict)
     src_crs: str | None = None
     grid: GridOptions = GridOptions()
+    x_names: tuple[str, ...] = ()
+    dtm: str | None = None
+
+    @property
+    def rasters(self) -> tuple[str, ...]:
+        """What a model sees: the HSI, then each X."""
+        return (self.hsi, *self.x)
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Every raster, the HSI first."""
-        return (self.hsi, *self.x)
+        """Every raster that is read: the HSI, each X, the terrain model."""
+        return self.rasters if self.dtm is None else (*self.rasters, self.dtm)
 
     def resampling_of(self, position: int) -> str | None:
         """The resampling asked for input `position` (0 is the HSI), None where left to its role."""
         if position == 0:
             return self.resampling.get("hsi")
-        return self.resampling.get(f"x{position}", self.resampling.get("x"))
+        name = self.x_names[position - 1] if self.x_names else ""
+        asked = (self.resampling.get(key) for key in (name, f"x{position}", "x"))
+        return next((method for method in asked if method is not None), None)
 
-    def check_resampling(self) -> None:
-        """Refuse resampling for inputs that are not there.
+    def surface(self, default: int | None = None) -> int | None:
+        """Which X the terrain model is subtracted from, 0 for the first; None without one.
+
+        Args:
+            default: What to take where there are several and none is named `dsm`.
 
         Raises:
-            UsageError: A key names no input.
+            UsageError: It cannot be told which.
         """
-        known = {"hsi", "x", *(f"x{i + 1}" for i in range(len(self.x)))}
+        if self.dtm is None:
+            return None
+        if SURFACE in self.x_names:
+            return self.x_names.index(SURFACE)
+        if len(self.x) == 1:
+            return 0
+        if default is not None and default < len(self.x):
+            return default
+        raise UsageError(
+            f"--dtm {self.dtm}: which of the {len(self.x)} X rasters is the surface model?",
+            remedy=f"name it: --x {SURFACE}=FILE",
+        )
+
+    def check(self) -> None:
+        """Refuse names that cannot be told apart, and resampling for inputs that are not there.
+
+        Raises:
+            UsageError: A name is taken, or a key names no input.
+        """
+        fixed = {"hsi", "x", *(f"x{i + 1}" for i in range(len(self.x)))}
+        names = [name for name in self.x_names if name]
+        for name in names:
+            if name in fixed or names.count(name) > 1:
+                raise UsageError(
+                    f"--x {name}=...: the name is taken", remedy="give every X a name of its own"
+                )
+        known = fixed.union(names)
         for key in self.resampling:
             if key not in known:
                 raise UsageError(
@@ -80,75 +129,131 @@ class TruthOptions:
 
 @contextmanager
 def open_for_training(inputs: SceneInputs) -> Iterator[Stack]:
-    """The stack with every good band of every raster."""
-    inputs.check_resampling()
+    """The stack with every good band of every raster.
+
+    Raises:
+        InputError: A raster cannot be used, or the rasters share no ground.
+        UsageError: The options cannot be meant.
+    """
+    inputs.check()
+    surface = inputs.surface()
     sources = [
-        SourceSpec(
-            path=path,
-            role="hsi" if i == 0 else "continuous",
-            resampling=inputs.resampling_of(i),
-            src_crs=inputs.src_crs,
-        )
-        for i, path in enumerate(inputs.paths)
+        replace(_source(inputs, i), minus=_terrain(inputs) if i - 1 == surface else None)
+        for i in range(len(inputs.rasters))
     ]
-    with open_stack(sources[0], sources[1:], inputs.grid) as stack:
+    with _open(sources, inputs) as stack:
         yield stack
 
 
 @contextmanager
-def open_for_model(inputs: SceneInputs, card: ModelCard) -> Iterator[Stack]:
+def open_for_model(
+    inputs: SceneInputs, card: ModelCard, progress: Progress | None = None
+) -> Iterator[Stack]:
     """The stack with exactly the bands that the model knows.
 
+    Bands of another sensor are resampled to the model's, and the user is told; see `match_bands`.
+
     Raises:
-        RasterError: Number of rasters or of bands is not what the model was trained with.
+        RasterError: Number of rasters or their bands are not what the model was trained with, or
+            heights are above ground only here or only there.
     """
-    inputs.check_resampling()
+    inputs.check()
     records = (card.hsi, *card.x)
-    _check_counts(inputs, card)
-    sources = [
-        SourceSpec(
-            path=path,
-            role="hsi" if i == 0 else "continuous",
-            resampling=inputs.resampling_of(i) or record.resampling,
-            src_crs=inputs.src_crs,
-            bands=record.bands,
-        )
-        for i, (path, record) in enumerate(zip(inputs.paths, records, strict=True))
-    ]
-    with open_stack(sources[0], sources[1:], inputs.grid) as stack:
+    _check_number(inputs, records)
+    surface = _surface_for_model(inputs, card)
+    sources = []
+    for i, record in enumerate(records):
+        source = _source(inputs, i, record.resampling)
+        matched = match_bands(source, record, progress or Silent())
+        sources.append(replace(matched, minus=_terrain(inputs) if i - 1 == surface else None))
+    with _open(sources, inputs) as stack:
         yield stack
 
 
-def _check_counts(inputs: SceneInputs, card: ModelCard) -> None:
-    records = (card.hsi, *card.x)
-    if len(inputs.paths) != len(records):
+def _open(sources: Sequence[SourceSpec], inputs: SceneInputs) -> AbstractContextManager[Stack]:
+    return open_stack(sources[0], sources[1:], replace(inputs.grid, like_crs=inputs.src_crs))
+
+
+def _source(inputs: SceneInputs, position: int, resampling: str | None = None) -> SourceSpec:
+    """Input `position` (0 is the HSI); `resampling` is what it has where none is asked for."""
+    return SourceSpec(
+        path=inputs.rasters[position],
+        role="hsi" if position == 0 else "continuous",
+        resampling=inputs.resampling_of(position) or resampling,
+        src_crs=inputs.src_crs,
+    )
+
+
+def _terrain(inputs: SceneInputs) -> SourceSpec | None:
+    if inputs.dtm is None:
+        return None
+    return SourceSpec(inputs.dtm, "continuous", src_crs=inputs.src_crs, bands=(1,))
+
+
+def _surface_for_model(inputs: SceneInputs, card: ModelCard) -> int | None:
+    """Which X becomes a height above ground, as the model knows it.
+
+    Raises:
+        RasterError: The model knows it otherwise.
+    """
+    known = next((i for i, record in enumerate(card.x) if record.above_ground), None)
+    surface = inputs.surface(known)
+    if known is not None and surface != known:
         raise RasterError(
-            f"the model was trained with {_described(records)}, but {len(inputs.paths)} "
-            f"raster(s) are given: {', '.join(inputs.paths)}",
+            f"the model was trained on heights above ground, made of {card.x[known].name} and a "
+            "terrain model",
+            path=inputs.x[known],
+            remedy="give the terrain model of this scene with --dtm",
+        )
+    if known is None and surface is not None:
+        raise RasterError(
+            f"the model was trained without a terrain model (on {card.x[surface].name} as it is)",
+            path=inputs.dtm,
+            remedy="leave --dtm out, or train a new model with it",
+        )
+    return surface
+
+
+def _check_number(inputs: SceneInputs, records: Sequence[InputRecord]) -> None:
+    if len(inputs.rasters) != len(records):
+        raise RasterError(
+            f"the model was trained with {_described(records)}, but {len(inputs.rasters)} "
+            f"raster(s) are given: {', '.join(inputs.rasters)}",
             remedy="give the HSI first, then each X in the order of the training",
         )
-    for path, record in zip(inputs.paths, records, strict=True):
-        count = inspect_raster(path, src_crs=inputs.src_crs).count
-        if count != record.count:
-            raise RasterError(
-                f"has {count} bands, but the model was trained on {record.count} bands "
-                f"({record.name})",
-                path=path,
-                remedy="give the rasters as in training, the HSI first, or train a new model",
-            )
 
 
-def _described(records: Sequence[Any]) -> str:
+def _described(records: Sequence[InputRecord]) -> str:
     return f"{len(records)} raster(s): " + ", ".join(f"{r.name} ({r.count} bands)" for r in records)
 
 
+def check_alignment(inputs: SceneInputs, stack: Stack, progress: Progress) -> None:
+    """Warn where an X seems to lie more than a pixel of the coarser raster away from the HSI.
+
+    Edges of the two are compared in a few patches; nothing is said where they give no clear answer.
+    """
+    for position, info in enumerate(stack.x_info):
+        try:
+            found = offset(stack, position, inputs.src_crs)
+        except InputError:  # the work itself meets it as well, and says so where it belongs
+            continue
+        if found is not None and found.misplaced:
+            progress.warn(
+                f"{info.path} seems to lie {found.label} of {stack.hsi_info.path}, "
+                f"{found.coarse_pixels:.1f} pixels of {found.coarse_m:g} m; check where both are "
+                "placed"
+            )
+
+
 def input_provenance(inputs: SceneInputs, progress: Progress) -> list[dict[str, Any]]:
-    """Path and checksum of every raster, for the record."""
+    """Path and checksum of every raster, for the record; the terrain model is marked as one."""
     with progress.task("checksums", len(inputs.paths)) as task:
-        found = []
+        found: list[dict[str, Any]] = []
         for path in inputs.paths:
             found.append({"path": path, "checksum": checksum(path)})
             task.advance()
+    if inputs.dtm is not None:
+        found[-1]["role"] = "dtm"
     return found
 
 

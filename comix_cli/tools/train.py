@@ -34,6 +34,7 @@ from comix_cli.scene.stack import BlockReader, Stack
 from comix_cli.tools.inputs import (
     SceneInputs,
     TruthOptions,
+    check_alignment,
     input_provenance,
     listed,
     open_for_training,
@@ -42,7 +43,7 @@ from comix_cli.tools.inputs import (
 )
 from comix_cli.tools.provenance import plain, timestamp, versions
 from comix_models.build import build_model, count_parameters
-from comix_models.spec import CoMiXSpec, preset
+from comix_models.spec import PRESETS, CoMiXSpec, preset
 
 # Scenes up to this size are read once and kept; larger ones are read chip by chip.
 MEMORY_SCENE_BYTES = 4 << 30
@@ -105,12 +106,14 @@ def train(options: TrainOptions, progress: Progress) -> TrainReport:
     Raises:
         ComixError: An input cannot be used, or the output cannot be written.
     """
+    _check_window(options)
     read = (*options.inputs.paths, options.truth.path)
     check_writable(options.output, overwrite=options.overwrite, inputs=read)
     device = choose_device(options.device)
     set_threads(options.threads)
     with open_for_training(options.inputs) as stack, seeded(options.recipe.seed):
         truth = _read_truth(options.truth, stack, progress)
+        check_alignment(options.inputs, stack, progress)
         scene = _readable_scene(stack, progress)
         legend, index = _find_labels(options.truth, truth, scene, progress)
         labels = LabelReader(truth, stack.grid, legend, all_touched=options.truth.all_touched)
@@ -223,6 +226,7 @@ def _input_records(
     x_values: np.ndarray,
 ) -> tuple[InputRecord, tuple[InputRecord, ...]]:
     infos = (stack.hsi_info, *stack.x_info)
+    surface = inputs.surface()
     used = (stack.hsi_bands, *stack.x_bands)
     edges = np.cumsum([len(bands) for bands in stack.x_bands])[:-1]
     values = (hsi_values, *(np.split(x_values, edges) if stack.x_bands else ()))
@@ -239,6 +243,7 @@ def _input_records(
                 fwhm_nm=tuple(info.bands.fwhm_nm[b - 1] for b in bands),
                 resampling=inputs.resampling_of(i),
                 normalisation=fit_normalisation(sample),
+                above_ground=i - 1 == surface,
             )
         )
     return records[0], tuple(records[1:])
@@ -258,14 +263,23 @@ def _spec(options: TrainOptions, stack: Stack, classes: int) -> CoMiXSpec:
         raise UsageError(f"this network cannot be built: {error}") from error
 
 
+def _check_window(options: TrainOptions) -> None:
+    """Refuse a window that the network cannot have, before anything is read.
+
+    Raises:
+        UsageError: The preset is fixed to another window.
+    """
+    fixed = options.spec_changes.get("window", PRESETS.get(options.preset, {}).get("window"))
+    if fixed is not None and options.window not in (None, fixed):
+        raise UsageError(
+            f"--window {options.window}: this preset is fixed to windows of {fixed} pixels",
+            remedy="leave --window out, or use another preset",
+        )
+
+
 def _window(wanted: int | None, spec: CoMiXSpec, shape: tuple[int, int]) -> int:
     """The chip size: what the network is fixed to, what is asked for, or what suits the scene."""
     if spec.window is not None:
-        if wanted not in (None, spec.window):
-            raise UsageError(
-                f"--window {wanted}: this preset is fixed to windows of {spec.window} pixels",
-                remedy="leave --window out, or use another preset",
-            )
         return spec.window
     if wanted is not None:
         return wanted

@@ -12,6 +12,7 @@ from comix_models.attention import (
     spatial_attention,
     spectral_attention,
 )
+from comix_models.layout import residual
 
 
 class CMFeX(nn.Module):
@@ -57,7 +58,10 @@ class CMFeX(nn.Module):
         if self.swap_spectral is not None:
             found.append(self.swap_spectral(self.hsi.spectral(hsi), self.x.spectral(plane), depth))
         for_hsi, for_x = zip(*found, strict=True)
-        return hsi + torch.cat(for_hsi, dim=3).view_as(hsi), x + torch.cat(for_x, dim=2).view_as(x)
+        return (
+            residual(torch.cat(for_hsi, dim=3).view_as(hsi), hsi),
+            residual(torch.cat(for_x, dim=2).view_as(x), x),
+        )
 
 
 class SwapSpatial(nn.Module):

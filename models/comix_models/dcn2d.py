@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from comix_models.deform import deform_conv2d
-from comix_models.layout import through
+from comix_models.layout import residual, through
 
 
 class DeformableConv(nn.Module):
@@ -84,6 +84,6 @@ class Block2d(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """``(..., H, W, C)`` to the same shape; axes before H are a batch of planes."""
         planes: Tensor = features.reshape(-1, *features.shape[-3:])
-        planes = self.deformable_norm(self.deformable(planes)) + planes
-        planes = self.mlp_norm(self.mlp(planes)) + planes
+        planes = residual(self.deformable_norm(self.deformable(planes)), planes)
+        planes = residual(self.mlp_norm(self.mlp(planes)), planes)
         return planes.reshape(features.shape)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from comix_models.attention import PairedAttention, spatial_attention, spectral_attention
-from comix_models.layout import through
+from comix_models.layout import residual, through
 
 
 class EfficientPairedAttention(nn.Module):
@@ -49,17 +49,22 @@ class Conv3x3x3(nn.Module):
         taps: 3, or 1 where the volume has one plane and the other taps are not even kept.
     """
 
+    bias: nn.Parameter | None
+
     def __init__(self, width: int, taps: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(width, width, taps, 3, 3))
+        # Only a convolution that has taken over a normalisation has one.
+        self.register_parameter("bias", None)
 
     def forward(self, volume: Tensor) -> Tensor:
         """``(B, D, H, W, C)`` to ``(B, D, H, W, C)``."""
         if volume.shape[1] == 1:
             plane = volume.squeeze(1).permute(0, 3, 1, 2)
             middle = self.weight[:, :, self.weight.shape[2] // 2]
-            return functional.conv2d(plane, middle, padding=1).permute(0, 2, 3, 1).unsqueeze(1)
-        full = functional.conv3d(volume.permute(0, 4, 1, 2, 3), self.weight, padding=1)
+            found = functional.conv2d(plane, middle, self.bias, padding=1)
+            return found.permute(0, 2, 3, 1).unsqueeze(1)
+        full = functional.conv3d(volume.permute(0, 4, 1, 2, 3), self.weight, self.bias, padding=1)
         return full.permute(0, 2, 3, 4, 1)
 
 
@@ -90,7 +95,7 @@ class Block3d(nn.Module):
         self.convolutions = nn.Sequential(
             Conv3x3x3(width, taps),
             VolumeNorm(width),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             Conv3x3x3(width, taps),
             VolumeNorm(width),
             nn.Linear(width, width),
@@ -98,6 +103,5 @@ class Block3d(nn.Module):
 
     def forward(self, volume: Tensor) -> Tensor:
         """``(B, D, H, W, C)`` to ``(B, D, H, W, C)``."""
-        volume = self.attention_norm(self.attention(volume)) + volume
-        result: Tensor = self.convolutions(volume) + volume
-        return result
+        volume = residual(self.attention_norm(self.attention(volume)), volume)
+        return residual(self.convolutions(volume), volume)

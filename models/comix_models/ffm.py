@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from comix_models.layout import through
+from comix_models.layout import residual, through
 
 
 class FoldPlanes(nn.Module):
@@ -59,8 +59,7 @@ class FFM(nn.Module):
         """Two of ``(B, H, W, C)`` to one."""
         both = torch.cat((hsi, x), dim=3)
         hidden = through(self.depthwise, self.activation(self.expand(both)))
-        fused: Tensor = self.reduce(hidden) + self.skip(both)
-        return fused
+        return residual(self.reduce(hidden), self.skip(both))
 
 
 class Average(nn.Module):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 
@@ -24,6 +25,18 @@ def through(module: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
     """
     result = module(features.permute(0, 3, 1, 2))
     return result.permute(0, 2, 3, 1)
+
+
+def residual(branch: Tensor, skip: Tensor) -> Tensor:
+    """``branch + skip``; where no gradient is wanted, in the memory of `branch`.
+
+    Args:
+        branch: A tensor that nothing else uses.
+        skip: What went around the branch, of the same shape.
+    """
+    if torch.is_grad_enabled() or branch.dtype != skip.dtype:
+        return branch + skip
+    return branch.add_(skip)
 
 
 def as_planes(volume: Tensor) -> Tensor:

@@ -10,7 +10,19 @@ from cli import comix
 from scenes import make_scene
 
 TRAIN = ("train", "hsi.tif", "lidar.tif", "--gt", "labels.gpkg", "--field", "class")
-QUICK = ("--preset", "nano", "--steps", "40", "--batch-size", "2", "--window", "32", "-q")
+QUICK = (
+    "--preset",
+    "nano",
+    "--steps",
+    "40",
+    "--batch-size",
+    "2",
+    "--window",
+    "32",
+    "-q",
+    "--threads",
+    "1",
+)
 
 
 @pytest.fixture(scope="session")
@@ -29,5 +41,5 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scene(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished folder without the map, to do anything with."""
     folder = tmp_path / "scene"
-    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("map.tif*"))
+    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("map.*"))
     return folder

@@ -272,4 +272,5 @@ def test_nothing_but_the_named_outputs_appears(finished: Path) -> None:
         "model.safetensors",
         "map.tif",
         "map.tif.aux.xml",
+        "map.qml",
     }

@@ -119,3 +119,10 @@ def test_descriptions_are_names_and_a_last_resort_for_wavelengths(tmp_path: Path
 def test_words_that_are_no_numbers_are_unknown(tmp_path: Path) -> None:
     found = tagged(tmp_path / "a.tif", wavelength="450, n/a, nan", wavelength_units="nm")
     assert found.wavelengths_nm == (450, None, None)
+
+
+def test_one_wavelength_for_all_bands_says_nothing_about_any(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", np.ones((3, 2, 2), np.uint8), wavelengths=[2300.0] * 3)
+    assert table(path).wavelengths_nm == (None, None, None)
+    one = write_raster(tmp_path / "b.tif", np.ones((1, 2, 2), np.uint8), wavelengths=[2300.0])
+    assert table(one).wavelengths_nm == (2300.0,)

@@ -2,13 +2,22 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from comix_cli import files
 from comix_cli.errors import OutputError
-from comix_cli.files import atomic_path, check_writable, partial_folder, write_atomic_text
+from comix_cli.files import (
+    atomic_path,
+    check_writable,
+    partial_folder,
+    partial_path,
+    publish_all,
+    write_atomic_text,
+)
 
 
 def left_in(folder: Path) -> list[str]:
@@ -236,3 +245,71 @@ def test_a_finished_file_has_the_users_usual_permissions(tmp_path: Path) -> None
         partial.touch()
         partial.chmod(0o600)
     assert (tmp_path / "ours").stat().st_mode == usual.stat().st_mode
+
+
+def dead_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+@pytest.mark.parametrize("name", ["map.tif", "map [1]*.tif"])
+def test_leftovers_of_dead_runs_are_removed_and_those_of_others_stay(
+    tmp_path: Path, name: str
+) -> None:
+    target = tmp_path / name
+    ours = str(os.getpid())
+    dead = str(dead_process())
+    start = partial_path(target).name.partition(ours)[0]
+    names = {
+        f"{start}{dead}-1.tif": True,
+        f"{start}{dead}-2.tif.aux.xml": True,
+        f"{start}{ours}-1.tif": False,
+        f"{start}1-1.tif": False,  # a process that belongs to somebody else
+        f"{start}x-1.tif": False,
+        f".other.partial-{dead}-1.tif": False,
+        f".map.partial-0badcafe-{dead}-1.tif": False,  # of another machine
+    }
+    for leftover in names:
+        (tmp_path / leftover).touch()
+    folder = tmp_path / f"{start}{dead}-3.tif"
+    folder.mkdir()
+    (folder / "rows.bin").touch()
+    with atomic_path(target) as partial:
+        partial.touch()
+    assert left_in(tmp_path) == sorted([name, *(n for n, dead in names.items() if not dead)])
+
+
+def test_brackets_in_a_name_are_no_pattern(tmp_path: Path) -> None:
+    def fail() -> None:
+        with atomic_path(tmp_path / "map[1].tif") as partial:
+            partial.touch()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert left_in(tmp_path) == []
+
+
+def test_files_published_together_appear_all_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = [(tmp_path / f".{name}", tmp_path / name) for name in ("a", "b", "c")]
+    for partial, _ in pairs:
+        partial.write_text("new")
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "stale").touch()
+    original = Path.replace
+
+    def interrupted(partial: Path, target: Path) -> Path:
+        if target.name == "c":
+            raise KeyboardInterrupt
+        return original(partial, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        publish_all(pairs, [tmp_path / "stale"])
+    assert left_in(tmp_path) == [".c", "a", "stale"]
+    monkeypatch.undo()
+    publish_all(pairs[2:], [tmp_path / "stale", tmp_path / "never there"])
+    assert left_in(tmp_path) == ["a", "c"]

@@ -242,3 +242,15 @@ def test_a_raster_that_has_no_place_in_the_target_crs_is_refused() -> None:
     south = grid(-100, -80, 1e-3, 10, 10, DEGREES)
     with pytest.raises(GridError):
         common_grid([grid(15, 89.99, 1e-3, 10, 10, DEGREES), south], dst_crs=CRS.from_epsg(3413))
+
+
+@pytest.mark.parametrize("res", [10.0, 3.6, 0.1, 1 / 3])
+@pytest.mark.parametrize("origin", [(0.0, 0.0), (389_123.45, 5_812_345.6), (-71.3, -12.7)])
+def test_pieces_of_a_grid_count_the_same_pixels_alike(
+    res: float, origin: tuple[float, float]
+) -> None:
+    whole = Grid(UTM, Affine(res, 0, origin[0], 0, -res, origin[1]), 5000, 4000)
+    row, col = whole.lattice_position
+    for r, c in ((1, 0), (17, 4999), (3999, 1234)):
+        piece = Grid(UTM, whole.window_transform(Window(r, c, 1, 1)), 1, 1)
+        assert piece.lattice_position == (row + r, col + c)

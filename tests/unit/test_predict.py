@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
-from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_scene import CountingScene, unchanged
 from numpy.typing import NDArray
-from rasterio.crs import CRS
 
-from comix_cli.mapping.predict import Predictor, class_codes, predict_rows
+from comix_cli.mapping.feed import WindowFeed
+from comix_cli.mapping.predict import HalvingPredictor, Pace, Predictor, predict_rows
+from comix_cli.mapping.rehearsal import rehearse
+from comix_cli.mapping.scores import class_codes
 from comix_cli.progress import Silent
-from comix_cli.scene.grid import Grid
 from comix_cli.scene.legend import Legend
 from comix_cli.scene.stack import Block
 from comix_cli.scene.windows import Window, plan_windows
+from comix_models.build import build_model
+from comix_models.fuse import fuse
+from comix_models.spec import preset
 
 LEGEND = Legend.from_names([(3, "a"), (7, "b"), (200, "c")])
-
-
-class Scene:
-    """Three bands in memory, and a count of the windows that are read."""
-
-    def __init__(self, height: int, width: int, seed: int = 0) -> None:
-        rng = np.random.default_rng(seed)
-        self.grid = Grid(CRS.from_epsg(32633), Affine(1, 0, 0, 0, -1, 0), width, height)
-        self.values = rng.normal(size=(3, height, width)).astype(np.float32)
-        self.valid = rng.random((height, width)) > 0.2
-
-    def read(self, window: Window) -> Block:
-        rows, columns = window.slices
-        return Block(
-            self.values[:, rows, columns],
-            np.zeros((0, *window.shape), np.float32),
-            self.valid[rows, columns],
-        )
-
-    def read_valid(self, window: Window) -> NDArray[np.bool_]:
-        return self.valid[window.slices]
+CPU = torch.device("cpu")
+ONE = Pace(workers=1, batch=1, ahead=1)
 
 
 class Echo(torch.nn.Module):
@@ -54,21 +40,22 @@ class Echo(torch.nn.Module):
         return hsi
 
 
-def plain(block: Block) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    return block.hsi, block.x
-
-
-def predictor(size: int, network: torch.nn.Module | None = None) -> Predictor:
-    return Predictor(network or Echo(), plain, 3, (size, size), torch.device("cpu"))
-
-
-def map_of(
-    scene: Scene, size: int, overlap: int, batch_size: int = 4
+def rows_of(
+    scene: CountingScene,
+    size: int,
+    overlap: int,
+    *,
+    pace: Pace = ONE,
+    network: torch.nn.Module | None = None,
+    carry: bool = True,
 ) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
-    plan = plan_windows(scene.grid.shape, size, overlap)
+    """The map `(H, W)` and the probabilities `(classes, H, W)` of a scene."""
+    plan = plan_windows(scene.grid.shape, size, overlap, scene.grid.lattice_position)
+    feed = WindowFeed(scene, unchanged, plan, (size, size), carry=carry)
+    predictor = Predictor(network or Echo(), 3, CPU)
     codes, probabilities = [], []
     expected_row = 0
-    for row, values, valid in predict_rows(scene, predictor(size), plan, batch_size, Silent()):
+    for row, values, valid in predict_rows(feed, predictor, plan, pace, Silent()):
         assert row == expected_row
         expected_row += values.shape[1]
         codes.append(class_codes(values, valid, LEGEND))
@@ -82,55 +69,152 @@ def test_every_pixel_gets_the_class_of_its_largest_band_and_nodata_stays_nodata(
     height: int, width: int, size: int, data: st.DataObject
 ) -> None:
     overlap = data.draw(st.integers(0, size - 1))
-    scene = Scene(height, width)
-    codes, probabilities = map_of(scene, size, overlap)
-    expected = np.asarray(LEGEND.codes)[scene.values.argmax(axis=0)]
+    scene = CountingScene((height, width))
+    codes, probabilities = rows_of(scene, size, overlap)
+    expected = np.asarray(LEGEND.codes)[scene.hsi.argmax(axis=0)]
     np.testing.assert_array_equal(codes, np.where(scene.valid, expected, 0))
-    total = np.exp(scene.values).sum(axis=0)
-    known = np.broadcast_to(~_lost(scene, size, overlap), probabilities.shape)
+    total = np.exp(scene.hsi).sum(axis=0)
+    known = np.broadcast_to(scene.valid, probabilities.shape)
     np.testing.assert_allclose(
-        probabilities[known], (np.exp(scene.values) / total)[known], rtol=2e-5, atol=2e-6
+        probabilities[known], (np.exp(scene.hsi) / total)[known], rtol=2e-5, atol=2e-6
     )
 
 
-def _lost(scene: Scene, size: int, overlap: int) -> NDArray[np.bool_]:
-    """Pixels that some window without a single valid pixel covers."""
-    lost = np.zeros(scene.grid.shape, np.bool_)
-    for window in plan_windows(scene.grid.shape, size, overlap):
-        if not scene.valid[window.slices].any():
-            lost[window.slices] = True
-    return lost
+def network() -> torch.nn.Module:
+    """A real network, whose answer depends on the whole of a window."""
+    torch.manual_seed(0)
+    return fuse(build_model(preset("nano", hsi_bands=3, x_channels=2, classes=3)).eval())
 
 
-def test_the_map_does_not_depend_on_the_batch_size() -> None:
-    scene = Scene(50, 37)
-    first, _ = map_of(scene, 16, 5, batch_size=1)
-    for batch_size in (2, 3, 100):
-        np.testing.assert_array_equal(first, map_of(scene, 16, 5, batch_size)[0])
+@pytest.mark.parametrize(
+    "pace",
+    [Pace(1, 2, 1), Pace(1, 100, 3), Pace(3, 1, 5), Pace(2, 3, 2)],
+    ids=["batches of 2", "one batch", "3 workers", "2 workers, batches of 3"],
+)
+def test_the_probabilities_are_the_same_bit_for_bit_however_fast_they_come(pace: Pace) -> None:
+    scene = CountingScene((70, 53), channels=2)
+    codes, expected = rows_of(scene, 16, 5, network=network())
+    for carry in (True, False):
+        again, found = rows_of(scene, 16, 5, network=network(), pace=pace, carry=carry)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(again, codes)
+
+
+@pytest.mark.parametrize("position", [(0, 0), (5_800_003, -77)])
+def test_pieces_with_a_halo_are_the_same_bit_for_bit_as_the_whole(
+    position: tuple[int, int],
+) -> None:
+    scene = CountingScene((75, 64), channels=2, position=position)
+    _, whole = rows_of(scene, 16, 5, network=network())
+    halo = 16
+    for inner in (Window(0, 0, 40, 30), Window(0, 30, 40, 34), Window(40, 0, 35, 64)):
+        top, left = max(0, inner.row - halo), max(0, inner.col - halo)
+        bottom = min(75, inner.row + inner.height + halo)
+        right = min(64, inner.col + inner.width + halo)
+        piece = scene.piece(Window(top, left, bottom - top, right - left))
+        _, found = rows_of(piece, 16, 5, network=network())
+        rows, columns = Window(inner.row - top, inner.col - left, *inner.shape).slices
+        np.testing.assert_array_equal(found[:, rows, columns], whole[:, *inner.slices])
 
 
 def test_windows_without_a_valid_pixel_never_reach_the_network() -> None:
-    scene = Scene(32, 32)
+    scene = CountingScene((32, 32))
     scene.valid[:] = False
-    scene.valid[20:24, 20:24] = True
-    network = Echo()
-    plan = plan_windows((32, 32), 8, 0)
-    for row, values, valid in predict_rows(scene, predictor(8, network), plan, 4, Silent()):
-        codes = class_codes(values, valid, LEGEND)
-        np.testing.assert_array_equal(codes > 0, scene.valid[row : row + values.shape[1]])
-    assert sum(network.seen) == 1
+    scene.valid[20:23, 20:23] = True
+    echo = Echo()
+    codes, _ = rows_of(scene, 8, 0, network=echo)
+    np.testing.assert_array_equal(codes > 0, scene.valid)
+    assert sum(echo.seen) == 1
 
 
 def test_an_empty_scene_is_nodata_and_asks_nothing() -> None:
-    scene = Scene(20, 20)
+    scene = CountingScene((20, 20))
     scene.valid[:] = False
-    codes, _ = map_of(scene, 16, 4)
+    echo = Echo()
+    codes, _ = rows_of(scene, 16, 4, network=echo)
     assert not codes.any()
+    assert not echo.seen
 
 
-def test_codes_beyond_255_are_kept() -> None:
-    legend = Legend.from_names([(1, "a"), (4000, "b")])
-    probabilities = np.array([[[0.1, 0.9]], [[0.9, 0.1]]], np.float32)
-    codes = class_codes(probabilities, np.ones((1, 2), np.bool_), legend)
-    assert codes.tolist() == [[4000, 1]]
-    assert codes.dtype == np.uint16
+def test_one_wrong_window_ends_it_all() -> None:
+    class Broken(torch.nn.Module):
+        def forward(self, *_inputs: torch.Tensor | None) -> torch.Tensor:
+            raise RuntimeError("a window too many")
+
+    with pytest.raises(RuntimeError, match="a window too many"):
+        rows_of(CountingScene((50, 50)), 16, 4, network=Broken(), pace=Pace(2, 1, 5))
+
+
+def test_the_threads_of_torch_are_as_before() -> None:
+    before = torch.get_num_threads()
+    rows_of(CountingScene((20, 20)), 16, 4)
+    assert torch.get_num_threads() == before
+
+
+class Small(torch.nn.Module):
+    """Has memory for so many windows at once."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        self.tried: list[int] = []
+
+    def forward(self, hsi: torch.Tensor, _x: torch.Tensor | None) -> torch.Tensor:
+        self.tried.append(len(hsi))
+        if len(hsi) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return hsi
+
+
+def blocks(count: int) -> list[Block]:
+    rng = np.random.default_rng(0)
+    empty = np.zeros((0, 4, 4), np.float32)
+    return [
+        Block(rng.random((3, 4, 4), np.float32), empty, np.ones((4, 4), np.bool_))
+        for _ in range(count)
+    ]
+
+
+def test_out_of_memory_halves_the_batch_says_so_and_goes_on() -> None:
+    small, progress = Small(3), Silent()
+    ask = HalvingPredictor(Predictor(small, 3, CPU), progress)
+    expected = Predictor(Echo(), 3, CPU)(blocks(8))
+    np.testing.assert_array_equal(ask(blocks(8)), expected)
+    assert small.tried == [8, 4, 2, 2, 2, 2]
+    np.testing.assert_array_equal(ask(blocks(8)), expected)
+    assert small.tried[6:] == [2, 2, 2, 2]
+    assert len(progress.warnings) == 2
+    assert "going on with 2" in progress.warnings[1]
+
+
+def test_out_of_memory_with_one_window_is_an_error() -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        HalvingPredictor(Predictor(Small(0), 3, CPU), Silent())(blocks(4))
+
+
+def test_half_precision_agrees_with_single_precision() -> None:
+    single = Predictor(network(), 3, CPU)
+    half = Predictor(network(), 3, CPU, torch.bfloat16)
+    rng = np.random.default_rng(1)
+    block = Block(
+        rng.random((3, 32, 32), np.float32),
+        rng.random((2, 32, 32), np.float32),
+        np.ones((32, 32), np.bool_),
+    )
+    expected, found = single([block]), half([block])
+    assert np.abs(found - expected).max() < 0.05
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.97
+
+
+def test_a_rehearsal_knows_what_a_window_takes() -> None:
+    class Doubling(torch.nn.Module):
+        def forward(self, hsi: torch.Tensor, _x: torch.Tensor | None) -> torch.Tensor:
+            large = hsi.repeat(1, 10, 1, 1)
+            return large[:, :3] * 2
+
+    found = rehearse(Predictor(Doubling(), 3, CPU), 3, 0, (32, 32))
+    plane = 32 * 32 * 4
+    # ten copies of three bands, and three bands computed from them
+    assert found.bytes >= 33 * plane
+    assert found.bytes <= 45 * plane
+    assert found.seconds > 0

@@ -54,7 +54,9 @@ def test_the_picture_shows_the_classes_where_they_are(tmp_path: Path) -> None:
     blue = np.argwhere((picture == (0, 0, 200)).all(axis=-1))
     assert len(red) > 50_000
     assert np.median(red[:, 1]) < np.median(blue[:, 1])
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["map.png", "map.tif", "map.tif.aux.xml"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "map.png", "map.qml", "map.tif", "map.tif.aux.xml"
+    ]  # fmt: skip
 
 
 def test_only_classes_that_occur_are_in_the_legend() -> None:

@@ -20,6 +20,7 @@ from scenes import CRS, ORIGIN, make_scene, write_raster
 from comix_cli.errors import GridError, RasterError, UsageError
 from comix_cli.scene.empty_bands import empty_bands
 from comix_cli.scene.grid import Grid
+from comix_cli.scene.pixels import NativeBands
 from comix_cli.scene.stack import Block, GridOptions, SourceSpec, Stack, open_stack
 from comix_cli.scene.windows import Window, tile_windows
 
@@ -458,6 +459,50 @@ def test_a_window_beyond_the_grid_is_refused(tmp_path: Path) -> None:
     a = write_raster(tmp_path / "a.tif", noise(1, 5, 5))
     with open_stack(hsi(a), []) as stack, pytest.raises(ValueError, match="leaves the grid"):
         stack.read(Window(0, 1, 5, 5))
+
+
+def counted_reads(stack: Stack, window: Window, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files whose own pixels are read for a window."""
+    seen: list[str] = []
+    before = NativeBands.read_raw
+
+    def read_raw(self: NativeBands, window: Window) -> Any:
+        seen.append(Path(self._path).name)
+        return before(self, window)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NativeBands, "read_raw", read_raw)
+        stack.read(window)
+    return seen
+
+
+def test_x_is_not_read_where_the_hsi_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = noise(3, 8, 8)
+    values[1, :4] = -1  # one band is enough to make a pixel invalid
+    first = write_raster(tmp_path / "a.tif", values, nodata=-1)
+    second = noise(2, 8, 8)
+    second[0, 6:] = -1
+    x = write_raster(tmp_path / "b.tif", second, nodata=-1)
+    last = write_raster(tmp_path / "c.tif", noise(1, 8, 8))
+    with open_stack(hsi(first), [lidar(x), lidar(last)]) as stack:
+        empty = stack.read(Window(0, 0, 4, 8))
+        assert (empty.hsi.shape, empty.x.shape) == ((3, 4, 8), (3, 4, 8))
+        assert not empty.hsi.any()
+        assert not empty.x.any()
+        assert not empty.valid.any()
+        assert counted_reads(stack, Window(0, 0, 4, 8), monkeypatch) == ["a.tif"]
+        assert counted_reads(stack, Window(6, 0, 2, 8), monkeypatch) == ["a.tif", "b.tif"]
+        assert counted_reads(stack, whole(stack), monkeypatch) == ["a.tif", "b.tif", "c.tif"]
+
+
+def test_like_without_crs_takes_the_one_that_is_given(tmp_path: Path) -> None:
+    a = write_raster(tmp_path / "a.tif", noise(1, 50, 50), res=2.0)
+    like = write_raster(tmp_path / "b.tif", noise(1, 3, 4), res=20.0, crs=None)
+    with open_stack(hsi(a), [], GridOptions(like=str(like), like_crs=CRS)) as stack:
+        assert stack.grid.crs == rasterio.crs.CRS.from_string(CRS)
+        assert stack.grid.shape == (3, 4)
 
 
 def test_reading_writes_nothing_beside_the_inputs(tmp_path: Path) -> None:

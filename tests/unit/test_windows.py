@@ -96,3 +96,34 @@ def test_a_window_must_be_a_rectangle() -> None:
         Window(-1, 0, 3, 5)
     with pytest.raises(ValueError, match="cover nothing"):
         tile_windows((3, 3), 0)
+
+
+@given(st.integers(1, 400), st.integers(2, 40), st.integers(-(10**7), 10**7), st.data())
+def test_anchored_windows_cover_everything_and_overlap_as_asked(
+    size: int, window: int, phase: int, data: st.DataObject
+) -> None:
+    overlap = data.draw(st.integers(0, window - 1))
+    starts = axis_starts(size, window, overlap, phase)
+    assert starts[0] == 0
+    assert list(starts) == sorted(set(starts))
+    assert starts[-1] == max(0, size - window)
+    steps = [b - a for a, b in itertools.pairwise(starts)]
+    assert all(step <= window - overlap for step in steps)
+    assert all((start + phase) % (window - overlap) == 0 for start in starts[1:-1])
+
+
+@given(st.integers(60, 300), st.integers(2, 20), st.integers(-1000, 1000), st.data())
+def test_a_piece_has_the_windows_of_the_whole_away_from_its_ends(
+    size: int, window: int, phase: int, data: st.DataObject
+) -> None:
+    overlap = data.draw(st.integers(0, window - 1))
+    first = data.draw(st.integers(0, size - 50))
+    length = data.draw(st.integers(50, size - first))
+    whole = {s - first for s in axis_starts(size, window, overlap, phase)}
+    piece = set(axis_starts(length, window, overlap, phase + first))
+
+    def inner(starts: set[int]) -> set[int]:
+        return {s for s in starts if window < s < length - 2 * window and s > 0}
+
+    if first + length < size and first > 0:
+        assert inner(piece) == inner(whole)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from comix_cli.errors import OutputError, UsageError
-from comix_cli.mapping import cog, writer
+from comix_cli.mapping import cog, finish, row_file
 from comix_cli.mapping.map_file import open_map, read_map
 from comix_cli.mapping.writer import open_map_writer
 from comix_cli.scene.grid import Grid
@@ -180,9 +180,9 @@ def test_more_than_255_classes_become_uint16_with_palette_and_names(tmp_path: Pa
     assert read_map(tmp_path / "map.tif").legend == legend
 
 
-def test_nothing_but_the_map_and_its_sidecar_is_left(tmp_path: Path) -> None:
+def test_nothing_but_the_map_and_its_sidecars_is_left(tmp_path: Path) -> None:
     write(tmp_path / "map.tif", random_codes(600, 700))
-    assert left_in(tmp_path) == ["map.tif", "map.tif.aux.xml"]
+    assert left_in(tmp_path) == ["map.qml", "map.tif", "map.tif.aux.xml"]
 
 
 def test_an_existing_map_needs_overwrite(tmp_path: Path) -> None:
@@ -193,11 +193,31 @@ def test_an_existing_map_needs_overwrite(tmp_path: Path) -> None:
     assert read_map(tmp_path / "map.tif").grid.shape == (4, 5)
 
 
+def test_a_style_of_somebody_else_needs_overwrite(tmp_path: Path) -> None:
+    (tmp_path / "map.qml").write_text("<qgis/>")
+    with pytest.raises(OutputError, match=r"map\.qml: exists already; give --overwrite"):
+        write(tmp_path / "map.tif", random_codes(3, 5))
+    assert left_in(tmp_path) == ["map.qml"]
+    write(tmp_path / "map.tif", random_codes(3, 5), overwrite=True)
+    assert 'label="roof"' in (tmp_path / "map.qml").read_text(encoding="utf-8")
+
+
+def test_our_own_style_of_a_map_that_is_gone_is_no_obstacle(tmp_path: Path) -> None:
+    write(tmp_path / "map.tif", random_codes(3, 5))
+    (tmp_path / "map.tif").unlink()
+    write(tmp_path / "map.tif", random_codes(3, 5))
+
+
+def test_a_map_with_the_name_of_a_style_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"map\.qml: is the name of a QGIS style"):
+        write(tmp_path / "map.qml", random_codes(3, 5))
+
+
 def test_overviews_of_an_older_map_do_not_outlive_it(tmp_path: Path) -> None:
     (tmp_path / "map.tif").touch()
     (tmp_path / "map.tif.ovr").touch()
     write(tmp_path / "map.tif", random_codes(3, 5), overwrite=True)
-    assert left_in(tmp_path) == ["map.tif", "map.tif.aux.xml"]
+    assert left_in(tmp_path) == ["map.qml", "map.tif", "map.tif.aux.xml"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
@@ -245,7 +265,7 @@ def test_a_disk_without_room_for_the_map_is_noticed_before_the_work(tmp_path: Pa
 def test_a_disk_that_fills_up_under_the_rows_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "reserve", lambda *_: None)
+    monkeypatch.setattr(row_file, "reserve", lambda *_: None)
     with largest_file(100_000), pytest.raises(OutputError, match=r"map\.tif: .*; write elsewhere"):
         write(tmp_path / "map.tif", random_codes(1000, 1000), step=10)
     assert left_in(tmp_path) == []
@@ -296,7 +316,7 @@ def test_a_map_that_is_damaged_on_the_disk_never_gets_its_name(
         else:
             sidecar.write_bytes(sidecar.read_bytes()[:50])
 
-    monkeypatch.setattr(writer, "copy_to_cog", damaging_copy)
+    monkeypatch.setattr(finish, "copy_to_cog", damaging_copy)
     with pytest.raises(OutputError, match=r"map\.tif: cannot be written"):
         write(tmp_path / "map.tif", random_codes(600, 700))
     assert left_in(tmp_path) == []

@@ -11,13 +11,14 @@ from dataclasses import astuple
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.library import custom_op
+from torch import Tensor, library
 
 from comix_models.deform.registry import Backend, register
 from comix_models.deform.shape import DeformShape
 
 _KNOWN = {torch.float32, torch.float64}
+_WIDENED = {torch.float16, torch.bfloat16}
+"""Computed in single precision, and rounded once at the end."""
 _LONGEST_SIDE = 2**24
 """Beyond it a float32 no longer tells one pixel from the next."""
 _WIDEST_ROW = 2**28 - 1
@@ -42,11 +43,11 @@ def why_not_for(value: Tensor, _shape: DeformShape) -> str:
     """Say why this backend cannot do this job; an empty text where it can."""
     if value.device.type != "cpu":
         return f"it runs on the CPU, not on {value.device}"
-    if value.dtype not in _KNOWN:
-        return f"it knows float32 and float64, not {value.dtype}"
+    if value.dtype not in _KNOWN | _WIDENED:
+        return f"it knows floating-point numbers, not {value.dtype}"
     if max(value.shape[1:3]) > _LONGEST_SIDE:
         return f"an image of {tuple(value.shape)} has a side beyond {_LONGEST_SIDE} pixels"
-    if value.shape[2] * value.shape[3] * value.element_size() > _WIDEST_ROW:
+    if value.shape[2] * value.shape[3] * max(4, value.element_size()) > _WIDEST_ROW:
         return f"an image of {tuple(value.shape)} has rows beyond {_WIDEST_ROW} bytes"
     return ""
 
@@ -63,46 +64,24 @@ def warm_up(dtype: torch.dtype, group_width: int) -> None:
 
 def deform_compiled(value: Tensor, offset_mask: Tensor, shape: DeformShape) -> Tensor:
     """Compute the operator with the compiled loops; same arguments as `deform_conv2d`."""
-    result: Tensor = deform_conv2d_cpu(value, offset_mask, *astuple(shape))
+    if value.dtype in _WIDENED:
+        return deform_compiled(value.float(), offset_mask.float(), shape).to(value.dtype)
+    result: Tensor = torch.ops.comix.deform_conv2d_cpu(value, offset_mask, *astuple(shape))
     return result
 
 
-@custom_op("comix::deform_conv2d_cpu", mutates_args=(), device_types="cpu")
-def deform_conv2d_cpu(
-    value: Tensor,
-    offset_mask: Tensor,
-    kernel: int,
-    groups: int,
-    stride: int,
-    padding: int,
-    dilation: int,
-    offset_scale: float,
-    remove_center: bool,
-) -> Tensor:
-    """Run the forward loop; the fields of `DeformShape` one by one, as torch wants them."""
+def _forward(value: Tensor, offset_mask: Tensor, *fields: Any) -> Tensor:
     from comix_models.deform.jobs import forward  # noqa: PLC0415  # numba is slow to import
 
-    shape = DeformShape(kernel, groups, stride, padding, dilation, offset_scale, remove_center)
-    return forward(value.contiguous(), offset_mask.contiguous(), shape)
+    return forward(value.contiguous(), offset_mask.contiguous(), DeformShape(*fields))
 
 
-@custom_op("comix::deform_conv2d_cpu_backward", mutates_args=(), device_types="cpu")
-def deform_conv2d_cpu_backward(
-    grad: Tensor,
-    value: Tensor,
-    offset_mask: Tensor,
-    kernel: int,
-    groups: int,
-    stride: int,
-    padding: int,
-    dilation: int,
-    offset_scale: float,
-    remove_center: bool,
+def _backward(
+    grad: Tensor, value: Tensor, offset_mask: Tensor, *fields: Any
 ) -> tuple[Tensor, Tensor]:
-    """Run the loop of the gradients of value and offset_mask."""
     from comix_models.deform.jobs import backward  # noqa: PLC0415  # numba is slow to import
 
-    shape = DeformShape(kernel, groups, stride, padding, dilation, offset_scale, remove_center)
+    shape = DeformShape(*fields)
     return backward(grad.contiguous(), value.contiguous(), offset_mask.contiguous(), shape)
 
 
@@ -122,13 +101,27 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noq
 
 
 def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    grads = deform_conv2d_cpu_backward(grad, *ctx.saved_tensors, *ctx.fields)
+    grads = torch.ops.comix.deform_conv2d_cpu_backward(grad, *ctx.saved_tensors, *ctx.fields)
     return (*grads, *(None for _ in ctx.fields))
 
 
-deform_conv2d_cpu.register_fake(_fake_forward)
-deform_conv2d_cpu_backward.register_fake(_fake_backward)
-deform_conv2d_cpu.register_autograd(_differentiate, setup_context=_remember)
+# `torch.library.custom_op` would say this in fewer words, but its operators import torch's compiler
+# at their first call: a second, and a hundred megabytes in every process.
+_FIELDS = (
+    "int kernel, int groups, int stride, int padding, int dilation, float offset_scale, "
+    "bool remove_center"
+)
+_FORWARD, _BACKWARD = "comix::deform_conv2d_cpu", "comix::deform_conv2d_cpu_backward"
+
+library.define(_FORWARD, f"(Tensor value, Tensor offset_mask, {_FIELDS}) -> Tensor")
+library.define(
+    _BACKWARD, f"(Tensor grad, Tensor value, Tensor offset_mask, {_FIELDS}) -> (Tensor, Tensor)"
+)
+library.impl(_FORWARD, "CPU", _forward)
+library.impl(_BACKWARD, "CPU", _backward)
+library.register_fake(_FORWARD, _fake_forward)
+library.register_fake(_BACKWARD, _fake_backward)
+library.register_autograd(_FORWARD, _differentiate, setup_context=_remember)
 
 register(
     Backend(

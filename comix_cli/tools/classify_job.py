@@ -1,0 +1,203 @@
+"""Everything that a classification needs, opened, checked and planned before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rasterio
+import torch
+
+from comix_cli.errors import UsageError
+from comix_cli.learning.device import check_number_type, choose_device, set_threads
+from comix_cli.learning.model_file import ModelCard, load_model
+from comix_cli.mapping.budget import MB, Budget, fit, plan_costs
+from comix_cli.mapping.predict import Predictor
+from comix_cli.mapping.rehearsal import Rehearsal, rehearse
+from comix_cli.progress import Progress
+from comix_cli.scene.cache import cache_bytes
+from comix_cli.scene.grid import Grid
+from comix_cli.scene.stack import Stack
+from comix_cli.scene.windows import WindowPlan, plan_windows
+from comix_cli.tools.inputs import SceneInputs, open_for_model
+from comix_cli.tools.machine import available_bytes, resident_bytes
+from comix_cli.tools.outputs import OutputOptions, bytes_per_row
+from comix_models.fuse import fuse
+
+if TYPE_CHECKING:
+    from comix_cli.scene.area import Area
+
+# Pixels this much larger or smaller than in training make a texture model guess.
+GSD_TOLERANCE = 0.25
+# Without --ram a run takes no more of the memory that is free.
+SHARE_OF_FREE = 0.8
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """Everything `comix classify` can be told.
+
+    Attributes:
+        inputs: The scene.
+        model: The model file.
+        outputs: What to write.
+        mask: A vector file of the area to classify; None for all of the scene.
+        mask_layer: The layer of a file with several.
+        window: Side of the windows in pixels; None for the size that the model was trained on.
+        overlap: Pixels that neighbouring windows share at least; None for a third of the window.
+        batch_size: Windows that a GPU computes at once; a CPU computes each alone.
+        device: `auto`, `cpu`, `cuda`, ...
+        threads: CPU threads to compute with; None for all.
+        precision: Number type to compute in: `float32` or `bfloat16`.
+        compile: Let torch compile the network first.
+        ram: Megabytes that the process may take; None for most of what is free.
+    """
+
+    inputs: SceneInputs
+    model: Path
+    outputs: OutputOptions
+    mask: str | None = None
+    mask_layer: str | None = None
+    window: int | None = None
+    overlap: int | None = None
+    batch_size: int = 4
+    device: str = "auto"
+    threads: int | None = None
+    precision: str = "float32"
+    compile: bool = False
+    ram: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A classification that is ready to begin.
+
+    Attributes:
+        stack: The open rasters.
+        card: What the model says of itself.
+        predictor: The network, prepared for inference.
+        plan: The windows.
+        size: Height and width of the windows as the network sees them.
+        area: The part of the scene that is wanted; None for all of it.
+        rehearsal: What one window takes.
+        limit: Bytes that the process may take.
+        budget: How many windows are in work at once, and the memory that takes.
+    """
+
+    stack: Stack
+    card: ModelCard
+    predictor: Predictor
+    plan: WindowPlan
+    size: tuple[int, int]
+    area: Area | None
+    rehearsal: Rehearsal
+    limit: int
+    budget: Budget
+
+
+@contextmanager
+def prepared(options: ClassifyOptions, progress: Progress) -> Iterator[Job]:
+    """Open the inputs, load the model, plan windows and memory.
+
+    Raises:
+        ComixError: An input cannot be used, an output could not be written, or the memory allowed
+            does not suffice.
+    """
+    read = (*options.inputs.paths, str(options.model))
+    options.outputs.check(read if options.mask is None else (*read, options.mask))
+    device = choose_device(options.device)
+    number_type = check_number_type(options.precision, device)
+    set_threads(options.threads)
+    network, card = load_model(options.model, device)
+    predictor = Predictor(
+        _for_inference(network, compiled=options.compile), len(card.legend), device, number_type
+    )
+    with open_for_model(options.inputs, card, progress) as stack:
+        _warn_about_scale(stack.grid, card, progress)
+        area = _area(options, stack.grid, progress)
+        side = card.window if options.window is None else options.window
+        plan = _plan(options, card, side, stack.grid)
+        bands, *channels = stack.channels
+        rehearsal = rehearse(predictor, bands, sum(channels), (side, side))
+        limit = _limit(options.ram)
+        budget = _budget(options, stack, card, device, plan, side, rehearsal, limit)
+        with rasterio.Env(GDAL_CACHEMAX=budget.cache):
+            yield Job(stack, card, predictor, plan, (side, side), area, rehearsal, limit, budget)
+
+
+def _for_inference(network: torch.nn.Module, *, compiled: bool) -> torch.nn.Module:
+    network = fuse(network)
+    if compiled:
+        network.compile()
+    return network
+
+
+def _area(options: ClassifyOptions, grid: Grid, progress: Progress) -> Area | None:
+    if options.mask is None:
+        return None
+    # What reads vectors takes eighty megabytes, which most runs can do without.
+    from comix_cli.scene.area import read_area  # noqa: PLC0415
+
+    area = read_area(options.mask, grid, layer=options.mask_layer)
+    for warning in area.warnings:
+        progress.warn(warning)
+    return area
+
+
+def _limit(ram: int | None) -> int:
+    if ram is not None:
+        return ram * MB
+    return resident_bytes() + int(SHARE_OF_FREE * available_bytes())
+
+
+def _budget(
+    options: ClassifyOptions,
+    stack: Stack,
+    card: ModelCard,
+    device: torch.device,
+    plan: WindowPlan,
+    side: int,
+    rehearsal: Rehearsal,
+    limit: int,
+) -> Budget:
+    on_cpu = device.type == "cpu"
+    costs = plan_costs(
+        plan,
+        (side, side),
+        channels=sum(stack.channels),
+        classes=len(card.legend),
+        row_bytes=bytes_per_row(options.outputs, stack.grid, card.legend),
+        base=resident_bytes(),
+        forward=rehearsal.bytes if on_cpu else 0,
+        cache=cache_bytes(stack),
+    )
+    if on_cpu:
+        return fit(costs, torch.get_num_threads(), 1, limit)
+    return fit(costs, 1, options.batch_size, limit)
+
+
+def _plan(options: ClassifyOptions, card: ModelCard, window: int, grid: Grid) -> WindowPlan:
+    if card.spec.window is not None and window != card.spec.window:
+        raise UsageError(
+            f"--window {window}: this model is fixed to windows of {card.spec.window} pixels",
+            remedy="leave --window out",
+        )
+    overlap = window // 3 if options.overlap is None else options.overlap
+    if not 0 <= overlap < window:
+        raise UsageError(
+            f"--overlap {overlap}: must lie between 0 and {window - 1}, below the window"
+        )
+    # Anchored to the CRS, so that maps of overlapping pieces of a scene agree.
+    return plan_windows(grid.shape, window, overlap, grid.lattice_position)
+
+
+def _warn_about_scale(grid: Grid, card: ModelCard, progress: Progress) -> None:
+    ratio = grid.gsd_m / card.gsd_m
+    if abs(ratio - 1) > GSD_TOLERANCE:
+        progress.warn(
+            f"the common grid has pixels of {grid.gsd_m:g} m, the model was trained on "
+            f"{card.gsd_m:g} m; --res can change that"
+        )

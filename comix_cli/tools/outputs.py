@@ -1,0 +1,311 @@
+"""What a classification leaves behind: the map and what goes with it, all at once or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from comix_cli.errors import OutputError
+from comix_cli.files import check_writable, output_errors, partial_folder, publish_all, sidecar
+from comix_cli.mapping.cog import check_creation_options
+from comix_cli.mapping.qgis import style_path
+from comix_cli.mapping.quicklook import write_quicklook
+from comix_cli.mapping.score_file import ScoreWriter, open_score_rows, score_dtype
+from comix_cli.mapping.scores import class_codes, confidence, entropy, normalised
+from comix_cli.mapping.sieve import parse_area, pixels_of_area
+from comix_cli.mapping.writer import (
+    MapWriter,
+    Published,
+    check_map_writable,
+    open_map_rows,
+    stale_files,
+)
+from comix_cli.progress import Progress, Task
+from comix_cli.scene.grid import Grid
+from comix_cli.scene.legend import Legend
+
+Scores = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+_TIFF = (".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """The files that a classification writes.
+
+    Attributes:
+        map: The class map, a GeoTIFF.
+        probabilities: A GeoTIFF with a band for each class.
+        confidence: A GeoTIFF of the largest probability.
+        entropy: A GeoTIFF of how undecided the model is, 0 to 1.
+        float_scores: These three as float32, and not as bytes in steps of 0.004.
+        min_area: Patches of a class smaller than this are given to their largest neighbour: square
+            metres, or with a unit (`0.5ha`, `20px`).
+        polygons: The map as polygons, a GeoPackage.
+        quicklook: A picture of the map, a PNG.
+        creation_options: GDAL creation options of the GeoTIFFs, such as `COMPRESS=ZSTD`.
+        overwrite: Replace what exists.
+    """
+
+    map: Path
+    probabilities: Path | None = None
+    confidence: Path | None = None
+    entropy: Path | None = None
+    float_scores: bool = False
+    min_area: str | None = None
+    polygons: Path | None = None
+    quicklook: Path | None = None
+    creation_options: Mapping[str, str] = field(default_factory=dict)
+    overwrite: bool = False
+
+    def check(self, inputs: Iterable[str]) -> None:
+        """Refuse outputs that could not be written, before long work begins.
+
+        Args:
+            inputs: Files that are read meanwhile, and must not be replaced.
+
+        Raises:
+            OutputError: A file exists already, cannot be written, is an input or another output,
+                or its name says that it is something else.
+            UsageError: `min_area` is no area.
+        """
+        read = tuple(inputs)
+        if self.min_area is not None:
+            parse_area(self.min_area)
+        _check_suffix(self.map, _TIFF)
+        check_map_writable(self.map, overwrite=self.overwrite, inputs=read)
+        for target, suffixes in self._others():
+            _check_suffix(target, suffixes)
+            check_writable(target, overwrite=self.overwrite, inputs=read)
+        _check_distinct([self.map, *(target for target, _ in self._others())])
+
+    def _others(self) -> list[tuple[Path, tuple[str, ...]]]:
+        """Every output but the map, and how its name may end."""
+        asked = (
+            *((path, _TIFF) for path in (self.probabilities, self.confidence, self.entropy)),
+            (self.polygons, (".gpkg",)),
+            (self.quicklook, (".png",)),
+        )
+        return [(path, suffixes) for path, suffixes in asked if path is not None]
+
+
+def _check_suffix(target: Path, suffixes: tuple[str, ...]) -> None:
+    if target.suffix.lower() not in suffixes:
+        raise OutputError(
+            f"does not end in {' or '.join(suffixes)}",
+            path=target,
+            remedy=f"call it {target.with_suffix(suffixes[0]).name}",
+        )
+
+
+def _check_distinct(targets: list[Path]) -> None:
+    """No two outputs have one name, companions that we write beside the map included."""
+    taken = {sidecar(targets[0]).resolve(), style_path(targets[0]).resolve()}
+    for target in targets:
+        if target.resolve() in taken:
+            raise OutputError(
+                "is named for two outputs", path=target, remedy="give each a name of its own"
+            )
+        taken.add(target.resolve())
+
+
+@dataclass(frozen=True)
+class _ScoreOutput:
+    """One file of scores being written."""
+
+    target: Path
+    writer: ScoreWriter
+    compute: Scores
+
+
+class Outputs:
+    """Takes the finished rows of a scene.
+
+    Attributes:
+        counts: Pixels of each code, those taken by the sieve moved; complete when the block of
+            `open_outputs` has ended.
+    """
+
+    def __init__(self, target: Path, writer: MapWriter, scores: Iterable[_ScoreOutput]) -> None:
+        self._target = target
+        self._map = writer
+        self._scores = tuple(scores)
+        self.counts: NDArray[np.int64] = writer.counts
+
+    def write_rows(
+        self, row: int, probabilities: NDArray[np.float32], valid: NDArray[np.bool_]
+    ) -> None:
+        """Write finished rows.
+
+        Args:
+            row: The first row.
+            probabilities: `(classes, rows, W)`, in the legend's order.
+            valid: `(rows, W)`, False for nodata.
+
+        Raises:
+            OutputError: The disk is full, or fails.
+        """
+        with output_errors(self._target):
+            self._map.write_rows(row, class_codes(probabilities, valid, self._map.legend))
+        if not self._scores:
+            return
+        shares = normalised(probabilities)
+        for score in self._scores:
+            with output_errors(score.target):
+                score.writer.write_rows(row, score.compute(shares), valid)
+
+
+@contextmanager
+def open_outputs(
+    options: OutputOptions,
+    grid: Grid,
+    legend: Legend,
+    tags: Callable[[], Mapping[str, str]],
+    progress: Progress,
+) -> Iterator[Outputs]:
+    """Write all outputs: together, the map last, when the block ends well, or none of them.
+
+    Args:
+        options: What to write.
+        grid: Where it lies.
+        legend: The classes.
+        tags: Asked for provenance, written as TIFF metadata, after the last row.
+        progress: Told of what follows the last row.
+
+    Yields:
+        What takes the rows; every row must have been written at the end.
+
+    Raises:
+        OutputError: An output exists, cannot be written, or the disk is full.
+        UsageError: GDAL refuses a creation option, or `min_area` is no area.
+    """
+    options.check(())
+    with ExitStack() as stack:
+        folders = _partial_folders(options, stack)
+        check_creation_options(
+            folders[options.map], options.creation_options, _kinds(options, legend)
+        )
+        with output_errors(options.map):
+            writer = stack.enter_context(open_map_rows(folders[options.map], grid, legend))
+        scores = [*_open_scores(options, grid, legend, folders, stack)]
+        yield Outputs(options.map, writer, scores)
+        finished = _finish(options, writer, scores, tags(), folders, progress)
+        publish_all(finished, stale_files(finished))
+
+
+def bytes_per_row(options: OutputOptions, grid: Grid, legend: Legend) -> int:
+    """What the outputs hold in memory, at most, for each row that is handed over at once."""
+    of_map = 8 + 4  # the place of the largest probability, the code and its copy
+    if not _kinds(options, legend)[1:]:
+        return grid.width * of_map
+    widest = len(legend) if options.probabilities is not None else 1
+    shares = 4 * len(legend) + 4
+    return grid.width * (of_map + shares + widest * 4 * 4)
+
+
+def _partial_folders(options: OutputOptions, stack: ExitStack) -> dict[Path, Path]:
+    """A hidden folder beside each output, to be renamed from."""
+    targets = [options.map, *(target for target, _ in options._others())]
+    return {target: stack.enter_context(partial_folder(target)) for target in targets}
+
+
+def _asked_scores(
+    options: OutputOptions, legend: Legend
+) -> list[tuple[Path, str, tuple[str, ...], Scores]]:
+    """Of each file of scores: path, content, names of the bands, how they come about."""
+    kinds: tuple[tuple[Path | None, str, tuple[str, ...], Scores], ...] = (
+        (options.probabilities, "probabilities", legend.names, lambda shares: shares),
+        (options.confidence, "confidence", ("confidence",), confidence),
+        (options.entropy, "entropy", ("entropy",), entropy),
+    )
+    return [
+        (path, content, names, compute)
+        for path, content, names, compute in kinds
+        if path is not None
+    ]
+
+
+def _kinds(options: OutputOptions, legend: Legend) -> list[tuple[str, int]]:
+    """Data type and number of bands of every GeoTIFF, the map first."""
+    dtype = score_dtype(as_float=options.float_scores)
+    asked = _asked_scores(options, legend)
+    return [(legend.dtype, 1), *((dtype, len(names)) for _, _, names, _ in asked)]
+
+
+def _open_scores(
+    options: OutputOptions,
+    grid: Grid,
+    legend: Legend,
+    folders: Mapping[Path, Path],
+    stack: ExitStack,
+) -> Iterator[_ScoreOutput]:
+    for target, content, names, compute in _asked_scores(options, legend):
+        with output_errors(target):
+            rows = open_score_rows(
+                folders[target], grid, content, names, as_float=options.float_scores
+            )
+            yield _ScoreOutput(target, stack.enter_context(rows), compute)
+
+
+def _finish(
+    options: OutputOptions,
+    writer: MapWriter,
+    scores: list[_ScoreOutput],
+    tags: Mapping[str, str],
+    folders: Mapping[Path, Path],
+    progress: Progress,
+) -> Published:
+    """From rows to finished files, and where each belongs; the map is the last of them."""
+    with progress.task("writing", len(folders) + 1) as task:
+        with output_errors(options.map):
+            finished = _finish_map(options, writer, tags)
+        task.advance(2)
+        before: Published = []
+        for score in scores:
+            with output_errors(score.target):
+                place = score.target.resolve()
+                before += score.writer.finish(place, tags, options.creation_options)
+            task.advance()
+        before += _draw(options, writer, finished[-1][0], folders, task)
+    return [*before, *finished]
+
+
+def _finish_map(options: OutputOptions, writer: MapWriter, tags: Mapping[str, str]) -> Published:
+    writer.flush()
+    if options.min_area is not None:
+        writer.sieve(pixels_of_area(options.min_area, writer.grid))
+    return writer.finish(options.map.resolve(), tags, options.creation_options)
+
+
+def _draw(
+    options: OutputOptions,
+    writer: MapWriter,
+    finished_map: Path,
+    folders: Mapping[Path, Path],
+    task: Task,
+) -> Published:
+    """Polygons and picture of the finished map."""
+    drawn: Published = []
+    if options.polygons is not None:
+        # What reads and writes vectors takes eighty megabytes, which most runs can do without.
+        from comix_cli.mapping.polygons import STRIP_PIXELS, write_polygons  # noqa: PLC0415
+
+        drawn.append(_place(options.polygons, folders))
+        strips = writer.strips(STRIP_PIXELS)
+        write_polygons(drawn[-1][0], strips, writer.grid, writer.legend, options.polygons)
+        task.advance()
+    if options.quicklook is not None:
+        drawn.append(_place(options.quicklook, folders))
+        with output_errors(options.quicklook):
+            write_quicklook(finished_map, drawn[-1][0], title=options.map.stem)
+        task.advance()
+    return drawn
+
+
+def _place(target: Path, folders: Mapping[Path, Path]) -> tuple[Path, Path]:
+    return folders[target] / target.name, target.resolve()

@@ -1,0 +1,97 @@
+"""What `comix classify` can be told about memory, windows and time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from cli import comix, files
+from numpy.typing import NDArray
+
+CLASSIFY = ("classify", "hsi.tif", "lidar.tif", "--window", "20", "--overlap", "7", "-q")
+
+
+def codes(path: Path) -> NDArray[np.uint8]:
+    with rasterio.open(path) as dataset:
+        found: NDArray[np.uint8] = dataset.read(1)
+    return found
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--batch-size", "1"),
+        ("--batch-size", "7"),
+        ("--threads", "3"),
+        ("--ram", "4000"),
+        ("--threads", "2", "--batch-size", "2", "--ram", "2000"),
+    ],
+)
+def test_the_map_is_the_same_bit_for_bit_however_it_is_computed(
+    scene: Path, options: tuple[str, ...]
+) -> None:
+    assert comix(scene, *CLASSIFY, "-o", "one.tif", "--threads", "1").code == 0
+    outcome = comix(scene, *CLASSIFY, "-o", "other.tif", *options)
+    assert outcome.code == 0, outcome.err
+    np.testing.assert_array_equal(codes(scene / "one.tif"), codes(scene / "other.tif"))
+
+
+def test_pieces_of_the_scene_with_a_halo_make_the_same_map(scene: Path) -> None:
+    assert comix(scene, *CLASSIFY, "-o", "whole.tif").code == 0
+    with rasterio.open(scene / "whole.tif") as dataset:
+        left, _, right, top = dataset.bounds
+        res = dataset.res[0]
+        whole = dataset.read(1)
+    middle, halo = round(len(whole) / 2), 20
+    for name, above, below in (("north.tif", 0, middle), ("south.tif", middle, len(whole))):
+        first, last = max(0, above - halo), min(len(whole), below + halo)
+        bounds = (left, top - last * res, right, top - first * res)
+        outcome = comix(scene, *CLASSIFY, "-o", name, "--bounds", *map(repr, map(float, bounds)))
+        assert outcome.code == 0, outcome.err
+        piece = codes(scene / name)
+        np.testing.assert_array_equal(piece[above - first : below - first], whole[above:below])
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(scene: Path) -> None:
+    before = files(scene)
+    outcome = comix(scene, *CLASSIFY, "-o", "map.tif", "--dry-run")
+    assert outcome.code == 0, outcome.err
+    lines = dict(line.split(maxsplit=1) for line in outcome.out.splitlines())
+    assert lines["grid"].startswith("47 x 47 pixels of 2 m, EPSG:32633")
+    assert "of 20 x 20 pixels" in lines["windows"]
+    assert "MB" in lines["memory"]
+    assert lines["time"].startswith("about ")
+    assert files(scene) == before
+
+
+def test_a_scene_that_cannot_fit_says_so_before_it_starts(scene: Path) -> None:
+    outcome = comix(scene, *CLASSIFY, "-o", "map.tif", "--ram", "20")
+    assert outcome.code == 2
+    assert "more than the 20 MB allowed" in outcome.error
+    assert "--ram" in outcome.error
+    assert "map.tif" not in files(scene)
+
+
+def test_a_number_type_that_the_processor_lacks_is_refused(
+    scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from comix_cli.learning import device
+
+    monkeypatch.setattr(device, "_has_bfloat16", lambda _: False)
+    outcome = comix(scene, *CLASSIFY, "-o", "map.tif", "--precision", "bfloat16")
+    assert outcome.code == 2
+    assert "slower than float32" in outcome.error
+
+
+def test_half_precision_makes_nearly_the_same_map(
+    scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from comix_cli.learning import device
+
+    monkeypatch.setattr(device, "_has_bfloat16", lambda _: True)
+    assert comix(scene, *CLASSIFY, "-o", "single.tif").code == 0
+    outcome = comix(scene, *CLASSIFY, "-o", "half.tif", "--precision", "bfloat16")
+    assert outcome.code == 0, outcome.err
+    assert (codes(scene / "single.tif") == codes(scene / "half.tif")).mean() > 0.97

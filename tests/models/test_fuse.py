@@ -1,0 +1,65 @@
+"""A network rewritten for inference gives what the network gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from comix_models.build import build_model
+from comix_models.fuse import fuse
+from comix_models.spec import PRESETS, preset
+
+
+def settled(name: str, **changes: object) -> nn.Module:
+    """A network whose batch normalisations have seen something."""
+    torch.manual_seed(3)
+    fields = {"hsi_bands": 7, "x_channels": 2, "classes": 5} | changes
+    network = build_model(preset(name, **fields))  # type: ignore[arg-type]
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            nn.init.uniform_(module.running_mean, -1, 1)
+            nn.init.uniform_(module.running_var, 0.3, 3)
+            nn.init.uniform_(module.weight, 0.5, 2)
+            nn.init.uniform_(module.bias, -1, 1)
+    # In double precision, where nothing but a mistake makes a difference.
+    return network.double().eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        *((name, {}) for name in PRESETS if name != "paper"),
+        ("paper", {"window": 16}),
+        ("nano", {"x_channels": 0}),
+        ("tiny", {"spectral_depth": 3}),
+        ("nano", {"fusion": "average", "cmfex": "none", "hsi_blocks": "2d"}),
+    ],
+)
+def test_the_fused_network_agrees(name: str, changes: dict[str, object]) -> None:
+    network = settled(name, **changes)
+    hsi = torch.rand(2, 7, 16, 16, dtype=torch.float64)
+    x = None if changes.get("x_channels") == 0 else torch.rand(2, 2, 16, 16, dtype=torch.float64)
+    with torch.inference_mode():
+        expected, found = network(hsi, x), fuse(network)(hsi, x)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_nothing_is_left_to_normalise_by_batches() -> None:
+    fused = fuse(settled("tiny"))
+    assert not [m for m in fused.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+def test_the_network_itself_stays_as_it_was() -> None:
+    network = settled("nano")
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    fuse(network)
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
+
+
+def test_a_network_in_training_is_refused() -> None:
+    with pytest.raises(ValueError, match="evaluation"):
+        fuse(settled("nano").train())
