@@ -48,14 +48,17 @@ class Predictor:
 
     def __call__(self, blocks: Sequence[Block]) -> Values:
         """Probabilities `(B, classes, H, W)` of blocks of normalised values of one size."""
-        hsi, x = (
-            torch.from_numpy(np.stack(arrays)).to(self.device)
-            for arrays in zip(*((block.hsi, block.x) for block in blocks), strict=True)
-        )
+        hsi = self._tensor([block.hsi for block in blocks])
+        x = self._tensor([block.x for block in blocks])
         with torch.inference_mode(), self._autocast():
             logits = self.network(hsi, x if x.shape[1] else None)
             probabilities: Values = logits.float().softmax(dim=1).cpu().numpy()
         return probabilities
+
+    def _tensor(self, arrays: Sequence[Values]) -> torch.Tensor:
+        """Arrays of one shape as a batch; a single one is not copied."""
+        batch = arrays[0][np.newaxis] if len(arrays) == 1 else np.stack(arrays)
+        return torch.from_numpy(batch).to(self.device)
 
     def _autocast(self) -> torch.autocast | nullcontext[None]:
         if self.number_type == torch.float32:

@@ -51,7 +51,7 @@ def rehearse(predictor: Predictor, bands: int, channels: int, size: tuple[int, i
     try:
         with _LiveBytes() as live:
             predictor([block])
-        seconds = min(_seconds(predictor, block) for _ in range(2))
+        seconds = _seconds(predictor, block)
     finally:
         torch.set_num_threads(before)
     return Rehearsal(max(0, live.peak - block.hsi.nbytes - block.x.nbytes), seconds)

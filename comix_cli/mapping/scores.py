@@ -16,8 +16,12 @@ def class_codes(
     probabilities: NDArray[np.float32], valid: NDArray[np.bool_], legend: Legend
 ) -> NDArray[np.integer]:
     """Codes `(rows, W)` of the likeliest class; `NO_CLASS` where the data is not valid."""
-    table = np.asarray(legend.codes, legend.dtype)
-    codes: NDArray[np.integer] = table[probabilities.argmax(axis=0)]
+    # Class by class: `argmax` over the first axis would copy all probabilities to turn them around.
+    codes = np.full(valid.shape, legend.codes[0], legend.dtype)
+    largest = probabilities[0].copy()
+    for code, share in zip(legend.codes[1:], probabilities[1:], strict=True):
+        codes[share > largest] = code
+        np.maximum(largest, share, out=largest)
     codes[~valid] = NO_CLASS
     return codes
 

@@ -61,7 +61,7 @@ def in_order(
 
 @contextmanager
 def in_background(function: Callable[..., object], ahead: int) -> Iterator[Callable[..., None]]:
-    """A function whose calls run in one other thread, in order, up to `ahead` of them waiting.
+    """A function whose calls run in one other thread, in order, up to `ahead` of them unfinished.
 
     An error of an earlier call is raised by a later one, or at the end of the block.
     """
@@ -69,9 +69,9 @@ def in_background(function: Callable[..., object], ahead: int) -> Iterator[Calla
     with thread_pool(1, "comix-writer") as pool:
 
         def call(*arguments: object) -> None:
-            pending.append(pool.submit(function, *arguments))
-            if len(pending) > ahead:
+            if len(pending) == ahead:
                 pending.popleft().result()
+            pending.append(pool.submit(function, *arguments))
 
         yield call
         while pending:

@@ -12,10 +12,10 @@ _WARP_ROWS = 128
 
 
 def cache_bytes(stack: Stack) -> int:
-    """Bytes of one row of blocks of every raster, decoded, and of what is warped of them.
+    """Bytes of a row of blocks of every compressed raster, decoded, and of what is warped of them.
 
     Windows move along rows of the grid. Where less than this fits into GDAL's cache, blocks are
-    decoded again for every window that touches them.
+    decoded again for every row of windows that touches them.
     """
     infos, bands = (stack.hsi_info, *stack.x_info), (stack.hsi_bands, *stack.x_bands)
     files = sum(
@@ -27,8 +27,11 @@ def cache_bytes(stack: Stack) -> int:
 
 def _row_of_blocks(path: str, bands: int) -> int:
     with open_raster(path) as dataset:
-        height = min(dataset.block_shapes[0][0], dataset.height)
+        height, width = dataset.block_shapes[0]
+        item = np.dtype(dataset.dtypes[0]).itemsize
         # A row of windows rarely begins where a row of blocks begins.
         rows = min(2 * height, dataset.height)
-        size: int = rows * dataset.width * bands * np.dtype(dataset.dtypes[0]).itemsize
+        # Reading a plain block again is no work, so only those under one window need to stay.
+        columns = dataset.width if dataset.compression else min(4 * width, dataset.width)
+        size: int = rows * columns * bands * item
         return size

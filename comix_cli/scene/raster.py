@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyproj
 import rasterio
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Interleaving
@@ -163,7 +162,7 @@ def parse_crs(text: CRS | str | None, option: str) -> CRS:
     """
     try:
         return plain_crs(CRS.from_user_input(text))
-    except (CRSError, pyproj.exceptions.CRSError, ValueError) as error:
+    except (CRSError, ValueError) as error:
         raise UsageError(
             f"{option} {text}: not a CRS", remedy="give one like EPSG:32633"
         ) from error
@@ -176,9 +175,23 @@ def plain_crs(crs: CRS) -> CRS:
     headers carry well-known text without codes, which would go into every map.
     """
     if any(mark in crs.wkt for mark in ("COMPD_CS", "COMPOUNDCRS", "ellipsoidal height")):
-        crs = CRS.from_wkt(pyproj.CRS.from_wkt(crs.wkt).to_2d().to_wkt())
+        crs = _flat(crs)
     code = crs.to_epsg()
     return crs if code is None else CRS.from_epsg(code)
+
+
+def _flat(crs: CRS) -> CRS:
+    """A CRS without its heights.
+
+    Raises:
+        CRSError: PROJ knows no such CRS.
+    """
+    import pyproj  # noqa: PLC0415  # a tenth of a second, for a rare case
+
+    try:
+        return CRS.from_wkt(pyproj.CRS.from_wkt(crs.wkt).to_2d().to_wkt())
+    except pyproj.exceptions.CRSError as error:
+        raise CRSError(str(error)) from error
 
 
 def checksum(path: str | Path) -> str | None:

@@ -23,7 +23,7 @@ from comix_cli.scene.grid import Grid
 from comix_cli.scene.stack import Stack
 from comix_cli.scene.windows import WindowPlan, plan_windows
 from comix_cli.tools.inputs import SceneInputs, open_for_model
-from comix_cli.tools.machine import available_bytes, resident_bytes
+from comix_cli.tools.machine import available_bytes, resident_bytes, return_large_blocks
 from comix_cli.tools.outputs import OutputOptions, bytes_per_row
 from comix_models.fuse import fuse
 
@@ -108,6 +108,7 @@ def prepared(options: ClassifyOptions, progress: Progress) -> Iterator[Job]:
     """
     read = (*options.inputs.paths, str(options.model))
     options.outputs.check(read if options.mask is None else (*read, options.mask))
+    return_large_blocks()
     device = choose_device(options.device)
     number_type = check_number_type(options.precision, device)
     set_threads(options.threads)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import sys
 from pathlib import Path
 
+# Of <malloc.h>.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_LARGE_BLOCK = 16 << 20
 _STATM = Path("/proc/self/statm")
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = (
@@ -16,6 +20,19 @@ _CGROUP = (
         Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
     ),
 )
+
+
+def return_large_blocks() -> None:
+    """Let freed blocks of memory beyond 16 MB go back to the system at once, where libc can.
+
+    glibc begins so, and then keeps blocks as large as any that was freed: strips of a wide scene
+    would stay in pieces between smaller ones.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, _LARGE_BLOCK)
+        # Setting the one leaves the other at 128 kB, and memory would come and go all the time.
+        mallopt(_TRIM_THRESHOLD, 2 * _LARGE_BLOCK)
 
 
 def resident_bytes() -> int:
