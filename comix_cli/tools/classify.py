@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -115,8 +116,11 @@ def _map(job: Job, outputs: Outputs, progress: Progress) -> None:
         carry=job.budget.carry,
         region=job.area,
     )
-    rows = predict_rows(feed, job.predictor, job.plan, job.budget.pace, progress)
-    with in_background(outputs.write_rows, 1) as write:
+    with (
+        # Closed, so that nobody still reads rasters that an error has closed.
+        closing(predict_rows(feed, job.predictor, job.plan, job.budget.pace, progress)) as rows,
+        in_background(outputs.write_rows, 1) as write,
+    ):
         for row, probabilities, valid in rows:
             write(row, probabilities, _inside(job.area, row, valid))
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from contextlib import closing
+
 import numpy as np
 import pytest
 import torch
@@ -143,6 +147,21 @@ def test_one_wrong_window_ends_it_all() -> None:
 
     with pytest.raises(RuntimeError, match="a window too many"):
         rows_of(CountingScene((50, 50)), 16, 4, network=Broken(), pace=Pace(2, 1, 5))
+
+
+def test_nobody_reads_or_computes_any_longer_once_the_rows_are_closed() -> None:
+    scene = CountingScene((200, 30))
+    plan = plan_windows(scene.grid.shape, 16, 4)
+    feed = WindowFeed(scene, unchanged, plan, (16, 16))
+    before = threading.active_count()
+    with closing(predict_rows(feed, Predictor(Echo(), 3, CPU), plan, ONE, Silent())) as rows:
+        next(rows)
+        assert threading.active_count() > before
+    assert threading.active_count() == before
+    read = scene.reads.sum()
+    assert 0 < read < scene.reads.size
+    time.sleep(0.05)
+    assert scene.reads.sum() == read
 
 
 def test_the_threads_of_torch_are_as_before() -> None:
