@@ -9,7 +9,7 @@ import os
 import platform
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -141,26 +141,46 @@ def publish(partial: Path, target: Path) -> None:
 def publish_all(finished: Sequence[tuple[Path, Path]], stale: Iterable[Path] = ()) -> None:
     """Rename finished files to where they belong, all of them or none.
 
-    They get their names in the order given. When that breaks off, those that replaced nothing are
-    taken back.
+    They get their names in the order given. When that breaks off, what they replaced is put back.
 
     Args:
         finished: Pairs of a finished file and its place, on the same disk.
         stale: Files that would be taken for companions of the new ones; removed at the end.
     """
-    taken_back = [target for _, target in finished if not target.exists()]
     # The slow part first, so that hardly anything can come between the renames.
     for partial, _ in finished:
         settle(partial)
+    older = {target: _second_name(target) for _, target in finished if target.exists()}
+    replaced: list[Path] = []
     try:
         for partial, target in finished:
             partial.replace(target)
+            replaced.append(target)
     except BaseException:
-        for target in taken_back:
-            target.unlink(missing_ok=True)
+        for target in replaced:
+            _put_back(target, older)
         raise
+    finally:
+        for second in older.values():
+            second.unlink(missing_ok=True)
     for path in stale:
         path.unlink(missing_ok=True)
+
+
+def _second_name(target: Path) -> Path:
+    """Another, hidden name for a file that is going to be replaced."""
+    second = partial_path(target)
+    with suppress(OSError):  # not every file system has hard links
+        os.link(target, second)
+    return second
+
+
+def _put_back(target: Path, older: Mapping[Path, Path]) -> None:
+    """Give a replaced file its name again, or remove what replaced none."""
+    if target not in older:
+        target.unlink(missing_ok=True)
+    elif older[target].exists():
+        older[target].replace(target)
 
 
 def sidecar(path: Path) -> Path:

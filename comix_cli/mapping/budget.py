@@ -27,6 +27,7 @@ class Costs:
         base: The process before it begins: libraries, network, open files.
         window: One window's normalised inputs.
         prediction: One window's probabilities.
+        reading: What reading one window takes besides, where more bands are read than used.
         forward: What the network needs besides, to compute one window on this CPU; 0 elsewhere.
         strip: The blender, and rows on their way to the file.
         carry: Rows kept so that they are not read twice.
@@ -36,6 +37,7 @@ class Costs:
     base: int
     window: int
     prediction: int
+    reading: int
     forward: int
     strip: int
     carry: int
@@ -64,6 +66,7 @@ def plan_costs(
     size: tuple[int, int],
     *,
     channels: int,
+    bands_read: int,
     classes: int,
     row_bytes: int,
     base: int,
@@ -76,6 +79,7 @@ def plan_costs(
         plan: The windows.
         size: Height and width of the windows as the network sees them.
         channels: Channels of HSI and X together.
+        bands_read: Bands that are read of all rasters for them.
         classes: Classes.
         row_bytes: What the outputs hold for each row handed to them.
         base: What the process holds already.
@@ -92,6 +96,8 @@ def plan_costs(
         # Raw values and normalised ones stand side by side while a window is prepared.
         window=2 * pixels * channels * 4,
         prediction=2 * height * width * (classes + 1) * 4,
+        # As stored, as floating-point numbers, and a copy while they are looked through.
+        reading=3 * pixels * bands_read * 4,
         forward=forward,
         strip=height * per_row + 2 * finished * (per_row + row_bytes),
         carry=carry_bytes(plan, channels),
@@ -141,6 +147,7 @@ def _total(costs: Costs, way: Budget) -> int:
     moving = (
         windows * (costs.window + costs.prediction)
         + way.pace.batch * way.pace.workers * costs.forward
+        + costs.reading
         + costs.strip
         + (costs.carry if way.carry else 0)
     )

@@ -103,7 +103,7 @@ def _block_size_complaint(options: Mapping[str, str]) -> str | None:
 
 def _trial_complaint(folder: Path, asked: Mapping[str, str], dtype: str, bands: int) -> str | None:
     source, copy = folder / "trial.tif", folder / "trial-copy.tif"
-    values = np.random.default_rng(0).integers(1, 4, (bands, 64, 64)).astype(dtype)
+    values = _trial_values(dtype, (bands, 64, 64))
     _write_trial(source, values)
     with _gdal_warnings() as warnings:
         try:
@@ -115,6 +115,14 @@ def _trial_complaint(folder: Path, asked: Mapping[str, str], dtype: str, bands: 
     with rasterio.open(copy) as dataset:
         same = dataset.shape == values.shape[1:] and np.array_equal(dataset.read(), values)
     return None if same else "this changes the pixels of the map"
+
+
+def _trial_values(dtype: str, shape: tuple[int, int, int]) -> NDArray[Any]:
+    """All that a map or scores may hold: every code, or any share of one."""
+    rng = np.random.default_rng(0)
+    if dtype.startswith("float"):
+        return rng.random(shape).astype(dtype)
+    return rng.integers(0, np.iinfo(dtype).max, shape, endpoint=True).astype(dtype)
 
 
 def _write_trial(path: Path, values: NDArray[Any]) -> None:

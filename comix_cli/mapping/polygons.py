@@ -21,6 +21,8 @@ from comix_cli.scene.grid import Grid
 from comix_cli.scene.legend import Legend
 
 # A strip of noise of this size makes a quarter of a million polygons, some hundred MB.
+# Some names, `gpkg_...` among them, are refused; a file's own name may be one of those.
+LAYER = "patches"
 STRIP_PIXELS = 500_000
 # GDAL takes a moment for every batch, however small.
 _BATCH = 50_000
@@ -43,7 +45,7 @@ def write_polygons(
     polygon.
 
     Args:
-        path: A new GeoPackage; its layer gets the name of `target`.
+        path: A new GeoPackage; its layer is called `patches`.
         strips: The map from top to bottom: first rows, and codes `(rows, W)`.
         grid: Where the map lies.
         legend: The names of the codes.
@@ -138,7 +140,7 @@ def _append(
             shapely.to_wkb(_on_the_ground(patches.polygons, grid)),
             columns,
             _FIELDS,
-            layer=target.stem,
+            layer=LAYER,
             driver="GPKG",
             geometry_type="Polygon",
             crs=grid.crs.to_wkt(),

@@ -7,7 +7,7 @@ threads nor on the windows around it. Another device computes them in batches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -98,8 +98,8 @@ class HalvingPredictor:
         """The probabilities, or None where the memory did not suffice and fewer are to be tried."""
         try:
             return self._predictor(blocks)
-        except torch.OutOfMemoryError:
-            if len(blocks) == 1:
+        except RuntimeError as error:
+            if len(blocks) == 1 or not _is_out_of_memory(error):
                 raise
         # Outside of the handler: the error holds on to the tensors of the attempt.
         self._most = len(blocks) // 2
@@ -109,6 +109,12 @@ class HalvingPredictor:
         )
         torch.cuda.empty_cache()
         return None
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Libraries below torch say so in their own ways."""
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in said
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ def predict_rows(
     plan: WindowPlan,
     pace: Pace,
     progress: Progress,
-) -> Iterator[tuple[int, Values, NDArray[np.bool_]]]:
+) -> Generator[tuple[int, Values, NDArray[np.bool_]], None, None]:
     """Finished rows of a scene from top to bottom.
 
     One thread reads, `pace.workers` threads predict, and the caller's thread blends in the order of

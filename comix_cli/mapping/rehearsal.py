@@ -18,6 +18,9 @@ from torch.utils._pytree import tree_leaves
 from comix_cli.mapping.predict import Predictor
 from comix_cli.scene.stack import Block
 
+# A larger window takes as much more as it has more pixels.
+SMALL = 128
+
 
 @dataclass(frozen=True)
 class Rehearsal:
@@ -32,29 +35,48 @@ class Rehearsal:
     seconds: float
 
 
-def rehearse(predictor: Predictor, bands: int, channels: int, size: tuple[int, int]) -> Rehearsal:
+def rehearse(
+    predictor: Predictor,
+    bands: int,
+    channels: int,
+    side: int,
+    *,
+    fixed: int | None = None,
+    compiled: bool = False,
+) -> Rehearsal:
     """Predict a window of zeros, alone and in one thread.
+
+    A small window speaks for a large one, whose memory nobody has granted yet.
 
     Args:
         predictor: The network.
         bands: Bands of the HSI.
         channels: Channels of X.
-        size: Height and width of the window.
+        side: Side of the windows to come.
+        fixed: Side of the only window that the network takes; None takes any.
+        compiled: Let torch compile the network, once its memory is known.
     """
+    tried = fixed or min(side, SMALL)
+    larger = (side / tried) ** 2
     block = Block(
-        np.zeros((bands, *size), np.float32),
-        np.zeros((channels, *size), np.float32),
-        np.ones(size, np.bool_),
+        np.zeros((bands, tried, tried), np.float32),
+        np.zeros((channels, tried, tried), np.float32),
+        np.ones((tried, tried), np.bool_),
     )
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with _LiveBytes() as live:
             predictor([block])
+        if compiled:
+            # Not before: torch leaves alone for good what it has once met while being followed.
+            predictor.network.compile()
+            predictor([block])
         seconds = _seconds(predictor, block)
     finally:
         torch.set_num_threads(before)
-    return Rehearsal(max(0, live.peak - block.hsi.nbytes - block.x.nbytes), seconds)
+    own = max(0, live.peak - block.hsi.nbytes - block.x.nbytes)
+    return Rehearsal(int(larger * own), larger * seconds)
 
 
 def _seconds(predictor: Predictor, block: Block) -> float:

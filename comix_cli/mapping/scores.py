@@ -22,7 +22,8 @@ def class_codes(
     for code, share in zip(legend.codes[1:], probabilities[1:], strict=True):
         codes[share > largest] = code
         np.maximum(largest, share, out=largest)
-    codes[~valid] = NO_CLASS
+    # Nothing is larger than what is no number.
+    codes[~valid | np.isnan(largest)] = NO_CLASS
     return codes
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 
 from comix_cli.errors import LabelError
-from comix_cli.scene.grid import Grid
+from comix_cli.scene.grid import Grid, bounds_in, same_crs
 from comix_cli.scene.labels import GroundTruth
 from comix_cli.scene.rasterize import rasterize
 from comix_cli.scene.vector import (
@@ -80,10 +81,11 @@ def read_area(path: str, grid: Grid, *, layer: str | None = None, crs: str | Non
         raise LabelError("holds no polygons", path=path, remedy="give the area as polygons")
     broken = ~np.asarray(shapely.is_valid(shapes[numbers]))
     parts, part_of = valid_parts(shapes[numbers])
-    placed = reproject(parts, source, grid.crs)
+    near, part_of = _near(parts, part_of, source, grid)
+    placed = reproject(near, source, grid.crs)
     here = touching(placed, grid)
     if not here.any():
-        raise misses(path, placed, grid, _WORDS)
+        raise misses(path, reproject(parts, source, grid.crs), grid, _WORDS)
     return Area(
         grid,
         GroundTruth(
@@ -103,6 +105,27 @@ def read_area(path: str, grid: Grid, *, layer: str | None = None, crs: str | Non
             source_crs=source,
         ),
     )
+
+
+def _near(
+    parts: NDArray[Any], part_of: NDArray[np.int64], source: CRS, grid: Grid
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The polygons cut to the surroundings of the grid, where they are in another CRS.
+
+    A polygon of half the world has no finite place in most projected CRSs, and long edges would be
+    straight in the wrong one.
+    """
+    if same_crs(source, grid.crs):
+        return parts, part_of
+    left, bottom, right, top = bounds_in(grid, source)
+    margin = max(right - left, top - bottom)
+    around = shapely.box(left - margin, bottom - margin, right + margin, top + margin)
+    cut = shapely.intersection(parts, around)
+    kept = np.flatnonzero(_is_polygonal(cut))
+    single, index = shapely.get_parts(cut[kept], return_index=True)
+    areas = _is_polygonal(single)
+    dense = shapely.segmentize(single[areas], margin / 32)
+    return dense, part_of[kept[index[areas]]]
 
 
 def _is_polygonal(shapes: NDArray[Any]) -> NDArray[np.bool_]:

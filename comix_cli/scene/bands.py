@@ -54,15 +54,16 @@ def read_band_table(dataset: Any) -> BandTable:
     imagery = [_lower(dataset.tags(band, ns="IMAGERY")) for band in dataset.indexes]
     units = [_unit(tags) or _unit(whole_file) for tags in per_band]
     factors = _factors(units, _numbers("wavelength", per_band, whole_file))
+    centres = _scaled(_numbers("wavelength", per_band, whole_file), factors)
     descriptions = [text or "" for text in dataset.descriptions]
     return BandTable(
         wavelengths_nm=_first_known(
-            _told_apart(_scaled(_numbers("wavelength", per_band, whole_file), factors)),
+            _told_apart(centres),
             _told_apart(_micrometres(imagery, "central_wavelength_um")),
             _told_apart([_described_nm(text) for text in descriptions]),
         ),
         fwhm_nm=_first_known(
-            _scaled(_numbers("fwhm", per_band, whole_file), factors),
+            _widths(_numbers("fwhm", per_band, whole_file), factors, centres),
             _micrometres(imagery, "fwhm_um"),
         ),
         good=tuple(value is None or value != 0 for value in _numbers("bbl", per_band, whole_file)),
@@ -113,6 +114,22 @@ def _factors(units: Sequence[str | None], values: Sequence[float | None]) -> lis
 
 def _scaled(values: Sequence[float | None], factors: Sequence[str | float]) -> list[float | None]:
     return [_nanometres(value, factor) for value, factor in zip(values, factors, strict=True)]
+
+
+def _widths(
+    widths: Sequence[float | None],
+    factors: Sequence[str | float],
+    centres_nm: Sequence[float | None],
+) -> list[float | None]:
+    """Band widths in nanometres; those in wavenumbers depend on where the band lies."""
+    found = []
+    for width, factor, centre in zip(widths, factors, centres_nm, strict=True):
+        if isinstance(factor, str):
+            unknown = width is None or centre is None
+            found.append(None if unknown else round((width or 0) * (centre or 0) ** 2 / 1e7, 6))
+        else:
+            found.append(_nanometres(width, factor))
+    return found
 
 
 def _nanometres(value: float | None, factor: str | float) -> float | None:

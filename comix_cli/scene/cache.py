@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from comix_cli.scene.raster import open_raster
+from comix_cli.scene.grid import Grid
+from comix_cli.scene.raster import RasterInfo
 from comix_cli.scene.stack import Stack
 
 # What GDAL's warper writes its results in.
 _WARP_ROWS = 128
 
 
-def cache_bytes(stack: Stack) -> int:
-    """Bytes of a row of blocks of every compressed raster, decoded, and of what is warped of them.
+def cache_bytes(stack: Stack, rows: int) -> int:
+    """Bytes of the blocks under a row of windows in every raster, and of what is warped of them.
 
     Windows move along rows of the grid. Where less than this fits into GDAL's cache, blocks are
-    decoded again for every row of windows that touches them.
+    decoded again for every window that touches them.
+
+    Args:
+        stack: The open rasters.
+        rows: Height of the windows in pixels of the grid.
     """
-    infos, bands = (stack.hsi_info, *stack.x_info), (stack.hsi_bands, *stack.x_bands)
-    files = sum(
-        _row_of_blocks(info.path, len(used)) for info, used in zip(infos, bands, strict=True)
+    sources = zip(
+        (stack.hsi_info, *stack.x_info),
+        (stack.hsi_bands, *stack.x_bands),
+        stack.warped,
+        strict=True,
     )
-    warped = _WARP_ROWS * stack.grid.width * 4 * sum(len(used) for used in bands[1:])
-    return files + warped
+    return sum(
+        _blocks(info, len(bands), rows, stack.grid)
+        + (_WARP_ROWS * stack.grid.width * 4 * len(bands) if warped else 0)
+        for info, bands, warped in sources
+    )
 
 
-def _row_of_blocks(path: str, bands: int) -> int:
-    with open_raster(path) as dataset:
-        height, width = dataset.block_shapes[0]
-        item = np.dtype(dataset.dtypes[0]).itemsize
-        # A row of windows rarely begins where a row of blocks begins.
-        rows = min(2 * height, dataset.height)
-        # Reading a plain block again is no work, so only those under one window need to stay.
-        columns = dataset.width if dataset.compression else min(4 * width, dataset.width)
-        size: int = rows * columns * bands * item
-        return size
+def _blocks(info: RasterInfo, bands: int, rows: int, grid: Grid) -> int:
+    height, width = info.block_shape
+    native = math.ceil(rows * min(1.0, grid.gsd_m / info.grid.gsd_m))
+    # A row of windows rarely begins where a row of blocks begins.
+    covered = min((math.ceil(native / height) + 1) * height, info.grid.height)
+    # A GeoTIFF in plain tiles is read past the cache, but for what the few under a window hold.
+    columns = min(4 * width, info.grid.width) if info.plain_tiles else info.grid.width
+    size: int = covered * columns * bands * np.dtype(info.dtype).itemsize
+    return size

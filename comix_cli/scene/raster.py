@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,6 @@ from comix_cli.scene.grid import Grid
 # looks at the environment when it reads, in whichever thread, so that no `rasterio.Env` reaches far
 # enough; who wants the file sets the variable.
 os.environ.setdefault("CPL_VSIL_GZIP_WRITE_PROPERTIES", "NO")
-# Plain TIFFs are read past GDAL's cache of blocks: twice as fast for windows smaller than a block.
-os.environ.setdefault("GTIFF_DIRECT_IO", "YES")
 
 _CHUNK_BYTES = 1 << 20
 # They change with every look at a file in a GIS, and hold no pixel.
@@ -50,6 +49,7 @@ class RasterInfo:
         alpha_bands: 1-based bands that hold transparency and are never data.
         block_shape: Height and width of the blocks that its values are stored in.
         interleaved: True where a block holds all bands, so that none can be read alone.
+        plain_tiles: True for a local, tiled GeoTIFF without compression.
     """
 
     path: str
@@ -62,6 +62,7 @@ class RasterInfo:
     alpha_bands: tuple[int, ...] = ()
     block_shape: tuple[int, int] = (1, 1)
     interleaved: bool = False
+    plain_tiles: bool = False
 
 
 def open_raster(path: str) -> Any:
@@ -71,9 +72,7 @@ def open_raster(path: str) -> Any:
         RasterError: Missing, not a raster, a container of several rasters, or of complex numbers.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(path)
+        dataset = _open(path)
     except RasterioError as error:
         raise _open_error(path, str(error)) from error
     if dataset.count == 0:
@@ -89,7 +88,32 @@ def open_raster(path: str) -> Any:
         raise RasterError(
             "holds complex numbers", path=path, remedy="give amplitude or intensity instead"
         )
-    return dataset
+    return _past_the_cache(dataset, path)
+
+
+def _past_the_cache(dataset: Any, path: str) -> Any:
+    """The dataset, reopened where windows can be read without decoding whole blocks.
+
+    For windows smaller than a block that is twice as fast, and needs no cache. Only of tiled,
+    plain, local TIFFs: GDAL would not notice that another one is truncated.
+    """
+    if not _has_plain_tiles(dataset, path):
+        return dataset
+    dataset.close()
+    with rasterio.Env(GTIFF_DIRECT_IO="YES"):
+        return _open(path)
+
+
+def _has_plain_tiles(dataset: Any, path: str) -> bool:
+    tiled = dataset.block_shapes[0][1] < dataset.width
+    plain = dataset.driver == "GTiff" and dataset.compression is None
+    return tiled and plain and Path(path).is_file()
+
+
+def _open(path: str | Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path)
 
 
 def inspect_raster(path: str | Path, *, src_crs: CRS | str | None = None) -> RasterInfo:
@@ -123,6 +147,7 @@ def describe(dataset: Any, path: str, *, src_crs: CRS | str | None = None) -> Ra
         alpha_bands=alpha_bands(dataset),
         block_shape=dataset.block_shapes[0],
         interleaved=dataset.interleaving == Interleaving.pixel,
+        plain_tiles=_has_plain_tiles(dataset, path),
     )
 
 
@@ -196,13 +221,22 @@ def _flat(crs: CRS) -> CRS:
         raise CRSError(str(error)) from error
 
 
-def checksum(path: str | Path) -> str | None:
+def raster_files(path: str) -> list[str]:
+    """The files that a raster lies in: itself, headers, sidecars, the sources of a VRT."""
+    return _dataset_files(Path(path)) if Path(path).is_file() else []
+
+
+def checksum(path: str | Path, cancelled: Callable[[], bool] = lambda: False) -> str | None:
     """`sha256:...` over a file's bytes, read in pieces.
 
     Where the data lie in several files (ENVI data and header, a VRT and its sources, the parts of a
     Shapefile), the bytes of all of them, the named file first and the others in order of name;
     statistics (`.aux.xml`), overviews and styles are left out. None for GDAL names that are no
-    local file.
+    local file, and where it is cancelled.
+
+    Args:
+        path: The file.
+        cancelled: Asked before every piece whether the sum is still wanted.
     """
     main = Path(path)
     if not main.is_file():
@@ -211,6 +245,8 @@ def checksum(path: str | Path) -> str | None:
     for part in (main, *_other_parts(main)):
         with part.open("rb") as stream:
             while chunk := stream.read(_CHUNK_BYTES):
+                if cancelled():
+                    return None
                 digest.update(chunk)
     return f"sha256:{digest.hexdigest()}"
 
@@ -231,10 +267,8 @@ def _other_parts(main: Path) -> list[Path]:
 
 def _dataset_files(main: Path) -> list[str]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(main) as dataset:
-                return list(dataset.files)
+        with _open(main) as dataset:
+            return list(dataset.files)
     except RasterioError:
         return []
 

@@ -42,9 +42,9 @@ from comix_cli.scene.windows import Window
 # in whichever thread.
 os.environ.setdefault("GDAL_VRT_WARP_USE_DATASET_RASTERIO", "NO")
 
-# The warper approximates coordinates to within this many source pixels. GDAL's own default, 0.125,
-# would make values depend on where the grid begins.
-WARP_TOLERANCE = 1e-4
+# The warper approximates coordinates to within this many source pixels, along rows. With GDAL's own
+# default, 0.125, or anything that shows in a value, values would depend on where the grid begins.
+WARP_TOLERANCE = 1e-9
 # These leave a pixel as it is when both grids coincide; the smoothing ones (cubic_spline) do not.
 _INTERPOLATING = frozenset(
     ("nearest", "bilinear", "cubic", "lanczos", "average", "mode", "min", "max", "med", "q1", "q3")

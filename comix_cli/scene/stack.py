@@ -24,7 +24,7 @@ from comix_cli.scene.grid import (
     intersection,
 )
 from comix_cli.scene.raster import RasterInfo, describe, inspect_raster, open_raster, parse_crs
-from comix_cli.scene.reader import BandReader, band_reader
+from comix_cli.scene.reader import BandReader, NativeReader, band_reader
 from comix_cli.scene.spectral import BandMix
 from comix_cli.scene.windows import Window
 
@@ -149,6 +149,8 @@ class Stack:
         dropped: Why the other bands of the HSI are not: 'bad-band list' or 'all nodata'.
         x_dropped: The same for every X.
         resamplings: Names of the resampling methods, the HSI's first.
+        bands_read: How many bands are read of all rasters together.
+        warped: Which rasters go through GDAL's warper, the HSI first.
         channels: How many bands each raster delivers, the HSI's first; differs from the number that
             is read where bands are mixed.
     """
@@ -171,6 +173,10 @@ class Stack:
             _resampling(source.spec, source.info.grid, grid) for source in sources
         )
         self.channels: tuple[int, ...] = tuple(source.channels for source in sources)
+        self.warped: tuple[bool, ...] = tuple(
+            not isinstance(reader, NativeReader) for reader in self._readers
+        )
+        self.bands_read: int = sum(len(source.bands) for source in sources)
 
     def read(self, window: Window) -> Block:
         """The values of a window, which must lie within the grid.

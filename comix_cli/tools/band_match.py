@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from comix_cli.errors import RasterError
 from comix_cli.learning.model_file import InputRecord
 from comix_cli.progress import Progress
+from comix_cli.scene.empty_bands import empty_bands
 from comix_cli.scene.raster import RasterInfo, describe, open_raster
 from comix_cli.scene.spectral import Spectrum, band_mix, same_bands, uncovered
 from comix_cli.scene.stack import SourceSpec, usable_bands
@@ -31,9 +33,9 @@ def match_bands(source: SourceSpec, record: InputRecord, progress: Progress) -> 
     with open_raster(source.path) as dataset:
         info = describe(dataset, source.path, src_crs=source.src_crs)
         known = wanted is not None and any(info.bands.wavelengths_nm)
-        usable = usable_bands(dataset, info)[0] if known else ()
-    if wanted is None or not usable or _as_in_training(info, usable, record, wanted):
-        return _by_number(source, info, record)
+        if wanted is None or not known or _as_in_training(dataset, info, record, wanted):
+            return _by_number(source, info, record)
+        usable = usable_bands(dataset, info)[0]
     bands = tuple(band for band in usable if info.bands.wavelengths_nm[band - 1] is not None)
     own = _spectrum_of(info, bands)
     if own is None:
@@ -57,13 +59,14 @@ def _spectrum_of(info: RasterInfo, bands: Sequence[int]) -> Spectrum | None:
     )
 
 
-def _as_in_training(
-    info: RasterInfo, usable: Sequence[int], record: InputRecord, wanted: Spectrum
-) -> bool:
-    if info.count != record.count or not set(record.bands) <= set(usable):
+def _as_in_training(dataset: Any, info: RasterInfo, record: InputRecord, wanted: Spectrum) -> bool:
+    if info.count != record.count or not all(info.bands.good[b - 1] for b in record.bands):
         return False
     own = _spectrum_of(info, record.bands)
-    return own is not None and same_bands(own, wanted)
+    if own is None or not same_bands(own, wanted):
+        return False
+    # To tell that a band is empty takes a look at all of it: only the bands that count are asked.
+    return not empty_bands(dataset, info.path, record.bands)
 
 
 def _by_number(source: SourceSpec, info: RasterInfo, record: InputRecord) -> SourceSpec:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +40,7 @@ class ClassifyReport:
     Attributes:
         output: The map.
         grid: The grid of the map.
-        windows: How many windows were predicted.
+        windows: How many windows the plan has.
         class_pixels: Pixels of each class, by name.
         nodata_pixels: Pixels without valid data in every input.
     """
@@ -77,10 +79,14 @@ def classify(options: ClassifyOptions, progress: Progress) -> ClassifyReport:
     Raises:
         ComixError: An input cannot be used, or an output cannot be written.
     """
-    with prepared(options, progress) as job, thread_pool(1, "comix-checksums") as aside:
+    with (
+        prepared(options, progress) as job,
+        thread_pool(1, "comix-checksums") as aside,
+        _set_at_the_end() as over,
+    ):
         check_alignment(options.inputs, job.stack, progress)
         # Checksums read every byte of the inputs once more: not a thing to wait for.
-        tags = aside.submit(_tags, options, job)
+        tags = aside.submit(_tags, options, job, over.is_set)
         with open_outputs(
             options.outputs, job.stack.grid, job.card.legend, tags.result, progress
         ) as outputs:
@@ -104,6 +110,16 @@ def forecast(options: ClassifyOptions, progress: Progress) -> Forecast:
             len(job.plan) * job.rehearsal.seconds / at_once,
             str(job.predictor.device),
         )
+
+
+@contextmanager
+def _set_at_the_end() -> Iterator[threading.Event]:
+    """An event that tells work on the side that nobody waits for it any longer."""
+    event = threading.Event()
+    try:
+        yield event
+    finally:
+        event.set()
 
 
 def _map(job: Job, outputs: Outputs, progress: Progress) -> None:
@@ -147,7 +163,7 @@ def _report(
     return ClassifyReport(target, job.stack.grid, len(job.plan), pixels, int(counts[NO_CLASS]))
 
 
-def _tags(options: ClassifyOptions, job: Job) -> dict[str, str]:
+def _tags(options: ClassifyOptions, job: Job, cancelled: Callable[[], bool]) -> dict[str, str]:
     """What the TIFF says of how it was made."""
     truth = job.card.training.get("ground_truth", {})
     windows = {"size": job.plan.window, "count": len(job.plan)}
@@ -155,7 +171,7 @@ def _tags(options: ClassifyOptions, job: Job) -> dict[str, str]:
         "TIFFTAG_SOFTWARE": f"comix {versions()['comix']}",
         "COMIX_VERSION": versions()["comix"],
         "COMIX_DATE": timestamp(),
-        "COMIX_INPUTS": json.dumps(input_provenance(options.inputs, Silent())),
+        "COMIX_INPUTS": json.dumps(_inputs(options, cancelled)),
         "COMIX_MODEL": json.dumps(
             {"path": str(options.model), "checksum": checksum(options.model)}
         ),
@@ -163,3 +179,12 @@ def _tags(options: ClassifyOptions, job: Job) -> dict[str, str]:
         "COMIX_OPTIONS": json.dumps(plain(options) | {"windows": plain(windows)}),
         "COMIX_VERSIONS": json.dumps(versions()),
     }
+
+
+def _inputs(options: ClassifyOptions, cancelled: Callable[[], bool]) -> list[dict[str, Any]]:
+    """Everything that decides on pixels, with checksums."""
+    found = input_provenance(options.inputs, Silent(), cancelled)
+    if options.mask is not None:
+        mask = checksum(options.mask, cancelled)
+        found.append({"path": options.mask, "checksum": mask, "role": "mask"})
+    return found

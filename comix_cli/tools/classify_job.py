@@ -20,6 +20,7 @@ from comix_cli.mapping.rehearsal import Rehearsal, rehearse
 from comix_cli.progress import Progress
 from comix_cli.scene.cache import cache_bytes
 from comix_cli.scene.grid import Grid
+from comix_cli.scene.raster import raster_files
 from comix_cli.scene.stack import Stack
 from comix_cli.scene.windows import WindowPlan, plan_windows
 from comix_cli.tools.inputs import SceneInputs, open_for_model
@@ -106,34 +107,29 @@ def prepared(options: ClassifyOptions, progress: Progress) -> Iterator[Job]:
         ComixError: An input cannot be used, an output could not be written, or the memory allowed
             does not suffice.
     """
-    read = (*options.inputs.paths, str(options.model))
-    options.outputs.check(read if options.mask is None else (*read, options.mask))
+    read = [*options.inputs.paths, str(options.model)]
+    # A VRT is one file, and what it shows of others is read as well.
+    read += [name for path in options.inputs.paths for name in raster_files(path)]
+    options.outputs.check(read if options.mask is None else [*read, options.mask])
     return_large_blocks()
     device = choose_device(options.device)
     number_type = check_number_type(options.precision, device)
     set_threads(options.threads)
     network, card = load_model(options.model, device)
-    predictor = Predictor(
-        _for_inference(network, compiled=options.compile), len(card.legend), device, number_type
-    )
+    predictor = Predictor(fuse(network), len(card.legend), device, number_type)
     with open_for_model(options.inputs, card, progress) as stack:
         _warn_about_scale(stack.grid, card, progress)
         area = _area(options, stack.grid, progress)
         side = card.window if options.window is None else options.window
         plan = _plan(options, card, side, stack.grid)
         bands, *channels = stack.channels
-        rehearsal = rehearse(predictor, bands, sum(channels), (side, side))
+        rehearsal = rehearse(
+            predictor, bands, sum(channels), side, fixed=card.spec.window, compiled=options.compile
+        )
         limit = _limit(options.ram)
         budget = _budget(options, stack, card, device, plan, side, rehearsal, limit)
         with rasterio.Env(GDAL_CACHEMAX=budget.cache):
             yield Job(stack, card, predictor, plan, (side, side), area, rehearsal, limit, budget)
-
-
-def _for_inference(network: torch.nn.Module, *, compiled: bool) -> torch.nn.Module:
-    network = fuse(network)
-    if compiled:
-        network.compile()
-    return network
 
 
 def _area(options: ClassifyOptions, grid: Grid, progress: Progress) -> Area | None:
@@ -169,11 +165,12 @@ def _budget(
         plan,
         (side, side),
         channels=sum(stack.channels),
+        bands_read=stack.bands_read,
         classes=len(card.legend),
         row_bytes=bytes_per_row(options.outputs, stack.grid, card.legend),
         base=resident_bytes(),
         forward=rehearsal.bytes if on_cpu else 0,
-        cache=cache_bytes(stack),
+        cache=cache_bytes(stack, plan.window[0]),
     )
     if on_cpu:
         return fit(costs, torch.get_num_threads(), 1, limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -245,12 +245,14 @@ def check_alignment(inputs: SceneInputs, stack: Stack, progress: Progress) -> No
             )
 
 
-def input_provenance(inputs: SceneInputs, progress: Progress) -> list[dict[str, Any]]:
+def input_provenance(
+    inputs: SceneInputs, progress: Progress, cancelled: Callable[[], bool] = lambda: False
+) -> list[dict[str, Any]]:
     """Path and checksum of every raster, for the record; the terrain model is marked as one."""
     with progress.task("checksums", len(inputs.paths)) as task:
         found: list[dict[str, Any]] = []
         for path in inputs.paths:
-            found.append({"path": path, "checksum": checksum(path)})
+            found.append({"path": path, "checksum": checksum(path, cancelled)})
             task.advance()
     if inputs.dtm is not None:
         found[-1]["role"] = "dtm"

@@ -6,20 +6,14 @@ import ctypes
 import os
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 # Of <malloc.h>.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _LARGE_BLOCK = 16 << 20
 _STATM = Path("/proc/self/statm")
-_MEMINFO = Path("/proc/meminfo")
-_CGROUP = (
-    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
-    (
-        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-        Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ),
-)
 
 
 def return_large_blocks() -> None:
@@ -43,27 +37,51 @@ def resident_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def available_bytes() -> int:
-    """Memory that the process may still take; the limit of a container counts."""
-    return min([_free_bytes(), *(max(0, most - used) for most, used in _cgroup_limits())])
+def available_bytes(root: Path = Path("/")) -> int:
+    """Memory that the process may still take; limits of containers and batch systems count.
+
+    Args:
+        root: Where `proc` and `sys` are.
+    """
+    return min([_free_bytes(root), *_left_in_groups(root)])
 
 
-def _free_bytes() -> int:
-    if _MEMINFO.exists():
-        lines = _MEMINFO.read_text().splitlines()
+def _free_bytes(root: Path) -> int:
+    with suppress(OSError):
+        lines = (root / "proc/meminfo").read_text().splitlines()
         fields = dict(line.split(":", 1) for line in lines if ":" in line)
         if "MemAvailable" in fields:
             return int(fields["MemAvailable"].split()[0]) * 1024
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
-def _cgroup_limits() -> list[tuple[int, int]]:
-    found = []
-    for limit, usage in _CGROUP:
-        try:
-            most = limit.read_text().strip()
-            if most != "max":
-                found.append((int(most), int(usage.read_text())))
-        except (OSError, ValueError):
+def _left_in_groups(root: Path) -> Iterator[int]:
+    """What is left in each control group that holds the process, and sets a limit."""
+    for folder, limit, usage, cached in _groups(root):
+        with suppress(OSError, ValueError):  # no limit reads 'max'
+            most, used = (int((folder / name).read_text()) for name in (limit, usage))
+            statistics = (folder / "memory.stat").read_text().split()
+            # Files that have been read stay in memory while nobody else wants it.
+            kept = int(statistics[statistics.index(cached) + 1])
+            yield max(0, most - used + kept)
+
+
+def _groups(root: Path) -> Iterator[tuple[Path, str, str, str]]:
+    """Folders of the process' control groups up to the topmost, and what their files are called."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, kinds, path = line.split(":", 2)
+        names: tuple[str, str, str]
+        if kinds == "":
+            top, names = "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in kinds.split(","):
+            top = "sys/fs/cgroup/memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
             continue
-    return found
+        parts = [part for part in path.split("/") if part]
+        for depth in range(len(parts), -1, -1):
+            yield root.joinpath(top, *parts[:depth]), *names

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+from benchmarks.big_scene import write_big_scene
 from cli import comix, files
 from numpy.typing import NDArray
 
@@ -72,6 +76,47 @@ def test_a_scene_that_cannot_fit_says_so_before_it_starts(scene: Path) -> None:
     assert "more than the 20 MB allowed" in outcome.error
     assert "--ram" in outcome.error
     assert "map.tif" not in files(scene)
+
+
+def test_with_the_least_memory_that_is_accepted_the_map_is_the_same(scene: Path) -> None:
+    assert comix(scene, *CLASSIFY, "-o", "one.tif", "--threads", "3").code == 0
+    refused = comix(scene, *CLASSIFY, "-o", "least.tif", "--threads", "3", "--ram", "20")
+    least = int(re.search(r"--ram (\d+)", refused.error)[1])  # type: ignore[index]
+    # What the process holds before differs a little from run to run.
+    ram = ("--threads", "3", "--ram", str(least + 20))
+    forecast = comix(scene, *CLASSIFY, "-o", "least.tif", *ram, "--dry-run")
+    assert f"of {least + 20} MB allowed" in forecast.out
+    outcome = comix(scene, *CLASSIFY, "-o", "least.tif", *ram)
+    assert outcome.code == 0, outcome.err
+    np.testing.assert_array_equal(codes(scene / "one.tif"), codes(scene / "least.tif"))
+
+
+# The most that a process has held; what `resource` tells of a child counts its parent's memory too.
+PEAK = (
+    "import atexit, sys; from pathlib import Path; from comix_cli.commands.app import main; "
+    "atexit.register(lambda: print(Path('/proc/self/status').read_text(), file=sys.stderr)); main()"
+)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc tells of memory here")
+def test_the_process_keeps_within_the_memory_that_it_is_given(tmp_path: Path) -> None:
+    scene = write_big_scene(tmp_path, (400, 1600), window=64)
+    command = [sys.executable, "-c", PEAK, "classify", "hsi.tif", "x.tif", "-o", "map.tif"]
+
+    def run(ram: int) -> tuple[str, float]:
+        options = ["--threads", "2", "-q", "--ram", str(ram)]
+        done = subprocess.run(
+            [*command, *options], cwd=scene.folder, capture_output=True, text=True, check=False
+        )
+        peak = re.search(r"VmHWM:\s*(\d+) kB", done.stderr)
+        assert peak is not None, done.stderr
+        return done.stderr, int(peak[1]) * 1024 / 1e6
+
+    refusal, _ = run(20)
+    least = int(re.search(r"--ram (\d+)", refusal)[1])  # type: ignore[index]
+    said, held = run(least + 25)
+    assert "Error" not in said
+    assert held <= least + 25
 
 
 def test_a_number_type_that_the_processor_lacks_is_refused(

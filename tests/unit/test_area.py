@@ -166,3 +166,14 @@ def test_missing_files_and_layers_are_named(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="name one of north, south with --mask-layer"):
         read_area(str(path), GRID)
     assert read_area(str(path), GRID, layer="south").inside(WHOLE)[9, 9]
+
+
+@pytest.mark.parametrize(
+    "around",
+    [shapely.box(-180, -90, 180, 90), shapely.box(-30, -80, 100, 89), shapely.box(10, 50, 20, 55)],
+    ids=["world", "half of it", "a country"],
+)
+def test_an_area_much_larger_than_the_scene_holds_all_of_it(tmp_path: Path, around: Any) -> None:
+    path = write_vector(tmp_path / "aoi.gpkg", [(around, {"name": "all"})], crs="EPSG:4326")
+    area = read_area(str(path), GRID)
+    assert area.inside(Window(0, 0, *GRID.shape)).all()

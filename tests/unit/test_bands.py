@@ -126,3 +126,15 @@ def test_one_wavelength_for_all_bands_says_nothing_about_any(tmp_path: Path) -> 
     assert table(path).wavelengths_nm == (None, None, None)
     one = write_raster(tmp_path / "b.tif", np.ones((1, 2, 2), np.uint8), wavelengths=[2300.0])
     assert table(one).wavelengths_nm == (2300.0,)
+
+
+def test_widths_in_wavenumbers_become_nanometres_where_the_band_lies(tmp_path: Path) -> None:
+    found = envi(
+        tmp_path,
+        "wavelength units = Wavenumber",
+        "wavelength = {1000, 1250, 2000}",
+        "fwhm = {8, 8, 8}",
+    )
+    # dl = l**2 dn: 10 um, 8 um and 5 um
+    assert found.wavelengths_nm == (10_000.0, 8_000.0, 5_000.0)
+    assert found.fwhm_nm == pytest.approx((80.0, 51.2, 20.0))

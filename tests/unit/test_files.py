@@ -313,3 +313,23 @@ def test_files_published_together_appear_all_or_none(
     monkeypatch.undo()
     publish_all(pairs[2:], [tmp_path / "stale", tmp_path / "never there"])
     assert left_in(tmp_path) == ["a", "c"]
+
+
+def test_what_was_there_before_comes_back_when_renaming_breaks_off(tmp_path: Path) -> None:
+    pairs = []
+    for name in ("map.qml", "map.tif"):
+        (tmp_path / f"new-{name}").write_text("new")
+        (tmp_path / name).write_text("old")
+        pairs.append((tmp_path / f"new-{name}", tmp_path / name))
+    (tmp_path / "new-extra.tif").write_text("new")
+    pairs.insert(1, (tmp_path / "new-extra.tif", tmp_path / "extra.tif"))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "in the way").write_text("")
+    (tmp_path / "new-folder").write_text("new")
+    pairs.append((tmp_path / "new-folder", tmp_path / "folder"))
+    with pytest.raises(OSError, match="folder"):
+        publish_all(pairs)
+    assert (tmp_path / "map.qml").read_text() == "old"
+    assert (tmp_path / "map.tif").read_text() == "old"
+    assert not (tmp_path / "extra.tif").exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

@@ -66,7 +66,7 @@ def test_polygons_are_those_of_the_whole_map_with_names_and_areas(
     names = dict(zip(LEGEND.codes, LEGEND.names, strict=True))
     assert frame["class"].tolist() == [names[code] for code in frame["code"]]
     np.testing.assert_allclose(frame["area_m2"], frame.geometry.area, rtol=1e-6)
-    assert pyogrio.list_layers(tmp_path / "patches.gpkg").tolist() == [["map", "Polygon"]]
+    assert pyogrio.list_layers(tmp_path / "patches.gpkg").tolist() == [["patches", "Polygon"]]
 
 
 def test_areas_in_degrees_are_geodesic_and_without_holes() -> None:

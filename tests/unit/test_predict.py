@@ -231,9 +231,53 @@ def test_a_rehearsal_knows_what_a_window_takes() -> None:
             large = hsi.repeat(1, 10, 1, 1)
             return large[:, :3] * 2
 
-    found = rehearse(Predictor(Doubling(), 3, CPU), 3, 0, (32, 32))
+    found = rehearse(Predictor(Doubling(), 3, CPU), 3, 0, 32)
     plane = 32 * 32 * 4
     # ten copies of three bands, and three bands computed from them
     assert found.bytes >= 33 * plane
     assert found.bytes <= 45 * plane
     assert found.seconds > 0
+
+
+def test_a_large_window_is_rehearsed_on_a_small_one() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    class Looking(torch.nn.Module):
+        def forward(self, hsi: torch.Tensor, _x: torch.Tensor | None) -> torch.Tensor:
+            seen.append(tuple(hsi.shape[2:]))
+            return hsi * 2
+
+    small = rehearse(Predictor(Looking(), 3, CPU), 3, 0, 128)
+    large = rehearse(Predictor(Looking(), 3, CPU), 3, 0, 1280)
+    assert set(seen) == {(128, 128)}
+    assert large.bytes == pytest.approx(100 * small.bytes, rel=0.01)
+    rehearse(Predictor(Looking(), 3, CPU), 3, 0, 1280, fixed=64)
+    assert seen[-1] == (64, 64)
+
+
+def test_a_compiled_network_is_compiled_as_a_whole_and_stays_so() -> None:
+    compiled: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, _inputs: object) -> object:
+        compiled.append(graph)
+        return graph.forward
+
+    class Compiling(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Conv2d(3, 3, 1)
+
+        def forward(self, hsi: torch.Tensor, _x: torch.Tensor | None) -> torch.Tensor:
+            result: torch.Tensor = self.layer(hsi).relu()
+            return result
+
+        def compile(self) -> None:
+            super().compile(backend=backend)
+
+    torch._dynamo.reset()
+    network = Compiling().eval()
+    rehearse(Predictor(network, 3, CPU), 3, 0, 16, compiled=True)
+    assert len(compiled) == 1
+    assert any("conv" in str(node.target) for node in compiled[0].graph.nodes)
+    rows_of(CountingScene((40, 40)), 16, 4, network=network)
+    assert len(compiled) == 1

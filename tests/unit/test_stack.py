@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
-from rasterio.warp import reproject
+from rasterio.warp import reproject, transform_bounds
 from scenes import CRS, ORIGIN, make_scene, write_raster
 
 from comix_cli.errors import GridError, RasterError, UsageError
@@ -218,6 +218,25 @@ def test_interpolated_values_do_not_depend_on_where_the_grid_is_cut(tmp_path: Pa
     np.testing.assert_allclose(part.x, block.x[:, 57:147, 101:181], rtol=1e-6)
 
 
+@pytest.mark.parametrize("resampling", ["nearest", "bilinear", "average"])
+def test_a_raster_in_another_crs_has_the_same_bits_wherever_the_grid_is_cut(
+    tmp_path: Path, resampling: str
+) -> None:
+    first = write_raster(tmp_path / "a.tif", noise(1, 200, 200), res=2.0)
+    left, bottom, right, top = transform_bounds(
+        "EPSG:32633", "EPSG:32632", X0 - 50, Y0 - 450, X0 + 450, Y0 + 50
+    )
+    x = write_raster(
+        tmp_path / "b.tif", noise(1, 150, 150, seed=5), crs="EPSG:32632",
+        res=((right - left) / 150, (top - bottom) / 150), origin=(left, top),
+    )  # fmt: skip
+    other = lidar(x, resampling=resampling)
+    block = read_all(hsi(first), other)
+    cut = GridOptions(bounds=(X0 + 2 * 101, Y0 - 2 * 147, X0 + 2 * 181, Y0 - 2 * 57))
+    part = read_all(hsi(first), other, grid=cut)
+    np.testing.assert_array_equal(part.x, block.x[:, 57:147, 101:181])
+
+
 @pytest.mark.parametrize(
     ("dtype", "nodata"),
     [
@@ -392,8 +411,9 @@ def test_one_valid_pixel_anywhere_keeps_a_band(
         assert empty_bands(dataset, str(path), (1, 2, 3, 4), chunk_bytes=chunk_bytes) == (4,)
 
 
-def test_a_truncated_raster_is_named(tmp_path: Path) -> None:
-    path = write_raster(tmp_path / "a.tif", noise(3, 200, 200))
+@pytest.mark.parametrize("layout", [{}, {"tiled": True, "blockxsize": 64, "blockysize": 64}])
+def test_a_truncated_raster_is_named(tmp_path: Path, layout: dict[str, Any]) -> None:
+    path = write_raster(tmp_path / "a.tif", noise(3, 200, 200), **layout)
     path.write_bytes(path.read_bytes()[:200_000])
     with (
         pytest.raises(RasterError, match=r"a\.tif: cannot be read; it may be truncated"),
