@@ -75,6 +75,8 @@ def command(state: CommonState, /, **values: Any) -> None:
     from comix_cli.tools.classify import ClassifyOptions, classify, forecast
 
     dry_run = values.pop("dry_run")
+    if values["mask_layer"] is not None and values["mask"] is None:
+        raise click.UsageError("--mask-layer: there is no --mask")
     options = ClassifyOptions(
         inputs=scene_inputs(values), outputs=output_settings(values), **values
     )
@@ -100,10 +102,11 @@ def _print_forecast(found: Forecast) -> None:
 
     grid, plan, pace = found.grid, found.plan, found.budget.pace
     height, width = plan.window
+    masked = f", {found.windows} of them in the mask" if found.windows < len(plan) else ""
     lines = {
         "grid": f"{grid.width} x {grid.height} pixels of {grid.gsd_m:g} m, {crs_label(grid.crs)}",
         "extent": extent_label(grid.bounds),
-        "windows": f"{len(plan)} of {width} x {height} pixels, in {len(plan.row_starts)} rows",
+        "windows": f"{len(plan)} of {width} x {height} pixels{masked}",
         "computing": f"{pace.workers * pace.batch} windows at once on {found.device}",
         "memory": f"about {_mb(found.budget.total)} MB of {_mb(found.limit)} MB allowed",
         "time": f"about {_duration(found.seconds)}, where every window holds data",

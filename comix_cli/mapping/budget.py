@@ -132,9 +132,14 @@ def fit(costs: Costs, threads: int, batch: int, limit: int) -> Budget:
     raise UsageError(
         f"this scene takes at least {_mb(total)} MB in windows of this size, more than the "
         f"{_mb(limit)} MB allowed",
-        remedy=f"give --ram {_mb(total)} or more, a smaller --window, or part of the scene with "
-        "--bounds",
+        remedy=f"give --ram {_with_margin(total)} or more, a smaller --window, or part of the "
+        "scene with --bounds",
     )
+
+
+def _with_margin(size: int) -> int:
+    """Megabytes a little above a size: the next run's libraries may take a little more."""
+    return -(-int(1.03 * size) // (10 * MB)) * 10
 
 
 def _smaller(threads: int, batch: int) -> list[tuple[int, int]]:

@@ -264,6 +264,12 @@ def _open_source(spec: SourceSpec, resources: ExitStack) -> _Source:
     dataset = resources.enter_context(open_raster(spec.path))
     info = describe(dataset, spec.path, src_crs=spec.src_crs)
     minus = None if spec.minus is None else _open_source(spec.minus, resources)
+    if minus is not None and minus.info.count - len(minus.info.alpha_bands) > 1:
+        raise RasterError(
+            f"has {minus.info.count} bands, and a terrain model has one",
+            path=minus.info.path,
+            remedy="give the heights of the bare ground as a raster of one band",
+        )
     if spec.bands is not None:
         _check_bands(spec.bands, info)
         return _Source(spec, dataset, info, spec.bands, {}, minus)

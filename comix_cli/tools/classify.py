@@ -61,6 +61,7 @@ class Forecast:
         plan: The windows.
         budget: How many windows are in work at once, and the memory that takes.
         limit: Bytes that the process may take.
+        windows: How many windows touch the mask, or all.
         seconds: About how long computing takes, empty windows counted as full ones.
         device: What computes.
     """
@@ -69,6 +70,7 @@ class Forecast:
     plan: WindowPlan
     budget: Budget
     limit: int
+    windows: int
     seconds: float
     device: str
 
@@ -101,13 +103,15 @@ def forecast(options: ClassifyOptions, progress: Progress) -> Forecast:
         ComixError: As `classify`.
     """
     with prepared(options, progress) as job:
-        at_once = job.budget.pace.workers
+        at_once, area = job.budget.pace.workers, job.area
+        wanted = len(job.plan) if area is None else sum(map(area.touches, job.plan))
         return Forecast(
             job.stack.grid,
             job.plan,
             job.budget,
             job.limit,
-            len(job.plan) * job.rehearsal.seconds / at_once,
+            wanted,
+            wanted * job.rehearsal.seconds / at_once,
             str(job.predictor.device),
         )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import rasterio
 import torch
 
@@ -22,7 +23,7 @@ from comix_cli.scene.cache import cache_bytes
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.raster import raster_files
 from comix_cli.scene.stack import Stack
-from comix_cli.scene.windows import WindowPlan, plan_windows
+from comix_cli.scene.windows import Window, WindowPlan, plan_windows
 from comix_cli.tools.inputs import SceneInputs, open_for_model
 from comix_cli.tools.machine import available_bytes, resident_bytes, return_large_blocks
 from comix_cli.tools.outputs import OutputOptions, bytes_per_row
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 GSD_TOLERANCE = 0.25
 # Without --ram a run takes no more of the memory that is free.
 SHARE_OF_FREE = 0.8
+# Pixels in the middle of the scene whose values are looked at, and the share of them that may lie
+# beyond what training has seen.
+CENTRE = 64
+MOST_BEYOND = 0.8
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,7 @@ def prepared(options: ClassifyOptions, progress: Progress) -> Iterator[Job]:
     predictor = Predictor(fuse(network), len(card.legend), device, number_type)
     with open_for_model(options.inputs, card, progress) as stack:
         _warn_about_scale(stack.grid, card, progress)
+        _warn_about_values(stack, card, progress)
         area = _area(options, stack.grid, progress)
         side = card.window if options.window is None else options.window
         plan = _plan(options, card, side, stack.grid)
@@ -130,6 +136,24 @@ def prepared(options: ClassifyOptions, progress: Progress) -> Iterator[Job]:
         budget = _budget(options, stack, card, device, plan, side, rehearsal, limit)
         with rasterio.Env(GDAL_CACHEMAX=budget.cache):
             yield Job(stack, card, predictor, plan, (side, side), area, rehearsal, limit, budget)
+
+
+def _warn_about_values(stack: Stack, card: ModelCard, progress: Progress) -> None:
+    """Reflectance in 0..1 and reflectance x 10 000 look alike to everybody but the network."""
+    height, width = (min(CENTRE, side) for side in stack.grid.shape)
+    row, col = (stack.grid.height - height) // 2, (stack.grid.width - width) // 2
+    block = stack.read(Window(row, col, height, width))
+    if not block.valid.any():
+        return
+    hsi, _ = card.normaliser(block)
+    values = hsi[:, block.valid]
+    if ((values == 0) | (values == 1)).mean() > MOST_BEYOND:
+        low, high = np.percentile(block.hsi[:, block.valid], (1, 99))
+        known = card.hsi.normalisation
+        progress.warn(
+            f"{stack.hsi_info.path}: its values, about {low:.4g} to {high:.4g}, are not those of "
+            f"training, {min(known.low):.4g} to {max(known.high):.4g}; are they in another unit?"
+        )
 
 
 def _area(options: ClassifyOptions, grid: Grid, progress: Progress) -> Area | None:

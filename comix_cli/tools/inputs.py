@@ -92,6 +92,11 @@ class SceneInputs:
         Raises:
             UsageError: A name is taken, or a key names no input.
         """
+        if self.dtm is not None and self.dtm in self.rasters:
+            raise UsageError(
+                f"--dtm {self.dtm}: is the HSI or an X itself",
+                remedy="give the heights of the bare ground",
+            )
         fixed = {"hsi", "x", *(f"x{i + 1}" for i in range(len(self.x)))}
         names = [name for name in self.x_names if name]
         for name in names:

@@ -92,14 +92,16 @@ def overhead(folder: Path, size: int, rounds: int) -> None:
     best = {name: min(values) for name, values in taken.items()}
     print(f"\n{size} x {size} pixels, nano, 48 bands and 2 channels, best of {rounds}\n")
     table(
-        ("", "seconds", "over bare passes"),
+        ("", "seconds", "over bare passes", "over predictions side by side"),
         [
-            ("bare forward passes, batches of 4", best["bare"], 1.0),
-            ("predictions side by side", best["side_by_side"], best["side_by_side"] / best["bare"]),
-            ("comix classify, start to finished map", best["comix"], best["comix"] / best["bare"]),
+            (what, best[name], best[name] / best["bare"], best[name] / best["side_by_side"])
+            for name, what in (
+                ("bare", "bare forward passes of the network as trained, batches of 4"),
+                ("side_by_side", "predictions side by side, fused, nothing else"),
+                ("comix", "comix classify, start of the process to finished map"),
+            )
         ],
     )
-    print(f"\ncomix over predictions side by side: {best['comix'] / best['side_by_side']:.2f}")
 
 
 def memory(folder: Path, size: int) -> None:

@@ -62,6 +62,12 @@ def bare(folder: Path) -> float:
     return time.perf_counter() - start
 
 
+def _fused(folder: Path) -> tuple[torch.nn.Module, ModelCard]:
+    """The network as comix runs it."""
+    network, card = load_model(folder / "model.safetensors", CPU)
+    return fuse(network), card
+
+
 def side_by_side(folder: Path) -> float:
     """Nothing but the predictions of all windows, computed as comix does."""
     network, card = load_model(folder / "model.safetensors", CPU)
@@ -81,7 +87,7 @@ def monai(folder: Path) -> float:
     """MONAI's sliding window over the whole scene in memory, with its Gaussian blending."""
     from monai.inferers import sliding_window_inference
 
-    network, card = load_model(folder / "model.safetensors", CPU)
+    network, card = _fused(folder)
     bands, overlap = card.spec.hsi_bands, (card.window // 3) / card.window
 
     def predict(stacked: torch.Tensor) -> torch.Tensor:
@@ -102,7 +108,7 @@ def monai(folder: Path) -> float:
 
 def torchgeo(folder: Path) -> float:
     """torchgeo's grid sampler over both rasters, windows stitched in one array in memory."""
-    network, card = load_model(folder / "model.safetensors", CPU)
+    network, card = _fused(folder)
     bands, side = card.spec.hsi_bands, card.window
     start = time.perf_counter()
     with rasterio.open(folder / "x.tif") as x:

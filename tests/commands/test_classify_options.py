@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from benchmarks.big_scene import write_big_scene
 from cli import comix, files
 from numpy.typing import NDArray
+from scenes import write_vector
 
 CLASSIFY = ("classify", "hsi.tif", "lidar.tif", "--window", "20", "--overlap", "7", "-q")
 
@@ -140,3 +142,28 @@ def test_half_precision_makes_nearly_the_same_map(
     outcome = comix(scene, *CLASSIFY, "-o", "half.tif", "--precision", "bfloat16")
     assert outcome.code == 0, outcome.err
     assert (codes(scene / "single.tif") == codes(scene / "half.tif")).mean() > 0.97
+
+
+def test_values_in_another_unit_are_told_of(scene: Path) -> None:
+    with rasterio.open(scene / "hsi.tif") as dataset:
+        profile, values = dataset.profile | {"dtype": "float32"}, dataset.read()
+        tags = [dataset.tags(band) for band in dataset.indexes]
+    with rasterio.open(scene / "share.tif", "w", **profile) as dataset:
+        dataset.write(values / 10_000)
+        for band, tag in enumerate(tags, start=1):
+            dataset.update_tags(band, **tag)
+    told = comix(scene, "classify", "share.tif", "lidar.tif", "-o", "a.tif")
+    assert told.code == 0
+    assert "are they in another unit?" in told.err
+    assert "unit" not in comix(scene, "classify", "hsi.tif", "lidar.tif", "-o", "b.tif").err
+
+
+def test_a_dry_run_counts_the_windows_in_the_mask(scene: Path) -> None:
+    with rasterio.open(scene / "lidar.tif") as dataset:
+        left, _, _, top = dataset.bounds
+    write_vector(scene / "aoi.gpkg", [(shapely.box(left, top - 20, left + 20, top), {"name": "a"})])
+    outcome = comix(scene, *CLASSIFY, "-o", "map.tif", "--mask", "aoi.gpkg", "--dry-run")
+    assert outcome.code == 0, outcome.err
+    assert re.search(r"windows +16 of .*, [1-4] of them in the mask", outcome.out), outcome.out
+    alone = comix(scene, *CLASSIFY, "-o", "map.tif", "--mask-layer", "west")
+    assert (alone.code, "no --mask" in alone.error) == (2, True)

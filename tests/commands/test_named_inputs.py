@@ -149,3 +149,15 @@ def test_names_and_terrain_stand_in_the_project_file(scene: Path) -> None:
     card = json.loads(comix(scene, "info", "model.safetensors", "--json").out)
     assert card["inputs"][1]["above_ground"]
     assert comix(scene, "classify").code == 0
+
+
+def test_a_terrain_model_is_one_band_and_no_other_input(scene: Path) -> None:
+    classify = ("classify", "hsi.tif", "lidar.tif", "-o", "map.tif", "--dtm")
+    itself = comix(scene, *classify, "lidar.tif")
+    assert itself.code == 2
+    assert "is the HSI or an X itself" in itself.error
+    train = ("train", "hsi.tif", "lidar.tif", "--gt", "labels.gpkg", "--field", "class")
+    (scene / "many.tif").write_bytes((scene / "hsi.tif").read_bytes())
+    many = comix(scene, *train, "--dtm", "many.tif", "-o", "other.safetensors")
+    assert many.code == 1
+    assert "12 bands, and a terrain model has one" in many.error
