@@ -51,7 +51,7 @@ class Predictor:
         hsi = self._tensor([block.hsi for block in blocks])
         x = self._tensor([block.x for block in blocks])
         with torch.inference_mode(), self._autocast():
-            logits = self.network(hsi, x if x.shape[1] else None)
+            logits = self.network(*((hsi, x) if x.shape[1] else (hsi,)))
             probabilities: Values = logits.float().softmax(dim=1).cpu().numpy()
         return probabilities
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ from comix_cli.scene.windows import Window, WindowPlan, plan_windows
 from comix_cli.tools.inputs import SceneInputs, open_for_model
 from comix_cli.tools.machine import available_bytes, resident_bytes, return_large_blocks
 from comix_cli.tools.outputs import OutputOptions, bytes_per_row
-from comix_models.fuse import fuse
+from comix_models.fuse import fuse, traced
 
 if TYPE_CHECKING:
     from comix_cli.scene.area import Area
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 GSD_TOLERANCE = 0.25
 # Without --ram a run takes no more of the memory that is free.
 SHARE_OF_FREE = 0.8
+# What a network as one graph takes besides: bytes.
+GRAPH = 64 * MB
 # Pixels in the middle of the scene whose values are looked at, and the share of them that may lie
 # beyond what training has seen.
 CENTRE = 64
@@ -134,8 +136,19 @@ def prepared(options: ClassifyOptions, progress: Progress) -> Iterator[Job]:
         )
         limit = _limit(options.ram)
         budget = _budget(options, stack, card, device, plan, side, rehearsal, limit)
+        if not options.compile:
+            predictor = _without_python(predictor, bands, sum(channels), side)
         with rasterio.Env(GDAL_CACHEMAX=budget.cache):
             yield Job(stack, card, predictor, plan, (side, side), area, rehearsal, limit, budget)
+
+
+def _without_python(predictor: Predictor, bands: int, channels: int, side: int) -> Predictor:
+    """The predictor with its network as one graph, where that is worth it."""
+    if predictor.device.type != "cpu" or predictor.number_type != torch.float32:
+        return predictor
+    shapes = [count for count in (bands, channels) if count]
+    inputs = [torch.zeros(1, count, side, side) for count in shapes]
+    return replace(predictor, network=traced(predictor.network, *inputs))
 
 
 def _warn_about_values(stack: Stack, card: ModelCard, progress: Progress) -> None:
@@ -192,7 +205,7 @@ def _budget(
         bands_read=stack.bands_read,
         classes=len(card.legend),
         row_bytes=bytes_per_row(options.outputs, stack.grid, card.legend),
-        base=resident_bytes(),
+        base=resident_bytes() + (GRAPH if on_cpu else 0),
         forward=rehearsal.bytes if on_cpu else 0,
         cache=cache_bytes(stack, plan.window[0]),
     )

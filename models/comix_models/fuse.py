@@ -8,7 +8,8 @@ is reading and writing features, so every pass saved counts.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TypeVar, cast
 
@@ -47,6 +48,24 @@ def fuse(network: Network) -> Network:
             elif isinstance(child, Stem):
                 setattr(module, name, FusedStem(child))
     return fused.eval()
+
+
+def traced(network: nn.Module, *inputs: Tensor) -> nn.Module:
+    """A network in evaluation mode as one frozen graph for inputs of the shapes given.
+
+    Between its operations no Python runs, so several threads do not wait for each other. Results
+    are the same bit for bit.
+
+    Args:
+        network: The network.
+        inputs: What its forward takes; their values play no part.
+    """
+    with warnings.catch_warnings(), torch.no_grad():
+        # Shapes become constants, which is what is wanted here; and torch would rather export.
+        warnings.simplefilter("ignore")
+        trace: Callable[..., nn.Module] = torch.jit.trace
+        graph: nn.Module = torch.jit.freeze(trace(network, inputs, check_trace=False))
+    return graph
 
 
 class FusedStem(nn.Module):

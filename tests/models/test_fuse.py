@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
 
 from comix_models.build import build_model
-from comix_models.fuse import fuse
+from comix_models.fuse import fuse, traced
 from comix_models.spec import PRESETS, preset
 
 
@@ -63,3 +65,23 @@ def test_the_network_itself_stays_as_it_was() -> None:
 def test_a_network_in_training_is_refused() -> None:
     with pytest.raises(ValueError, match="evaluation"):
         fuse(settled("nano").train())
+
+
+@pytest.mark.parametrize("channels", [2, 0])
+def test_a_traced_network_gives_the_same_bits_in_every_run_and_thread(channels: int) -> None:
+    network = fuse(settled("nano", x_channels=channels).float())
+    shapes = [(1, count, 16, 16) for count in (7, channels) if count]
+    graph = traced(network, *(torch.zeros(shape) for shape in shapes))
+    for _ in range(4):
+        inputs = [torch.rand(shape) for shape in shapes]
+        with torch.inference_mode(), ThreadPoolExecutor(3) as pool:
+            expected = network(*inputs)
+            runs = list(pool.map(lambda _, inputs=inputs: ask(graph, inputs), range(6)))
+        for found in runs:
+            torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def ask(network: nn.Module, inputs: list[torch.Tensor]) -> torch.Tensor:
+    with torch.inference_mode():
+        result: torch.Tensor = network(*inputs)
+    return result

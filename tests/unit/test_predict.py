@@ -38,7 +38,7 @@ class Echo(torch.nn.Module):
         super().__init__()
         self.seen: list[int] = []
 
-    def forward(self, hsi: torch.Tensor, x: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, hsi: torch.Tensor, x: torch.Tensor | None = None) -> torch.Tensor:
         assert x is None
         self.seen.append(len(hsi))
         return hsi
@@ -178,7 +178,7 @@ class Small(torch.nn.Module):
         self.most = most
         self.tried: list[int] = []
 
-    def forward(self, hsi: torch.Tensor, _x: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, hsi: torch.Tensor, _x: torch.Tensor | None = None) -> torch.Tensor:
         self.tried.append(len(hsi))
         if len(hsi) > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -227,7 +227,7 @@ def test_half_precision_agrees_with_single_precision() -> None:
 
 def test_a_rehearsal_knows_what_a_window_takes() -> None:
     class Doubling(torch.nn.Module):
-        def forward(self, hsi: torch.Tensor, _x: torch.Tensor | None) -> torch.Tensor:
+        def forward(self, hsi: torch.Tensor, _x: torch.Tensor | None = None) -> torch.Tensor:
             large = hsi.repeat(1, 10, 1, 1)
             return large[:, :3] * 2
 
@@ -243,7 +243,7 @@ def test_a_large_window_is_rehearsed_on_a_small_one() -> None:
     seen: list[tuple[int, ...]] = []
 
     class Looking(torch.nn.Module):
-        def forward(self, hsi: torch.Tensor, _x: torch.Tensor | None) -> torch.Tensor:
+        def forward(self, hsi: torch.Tensor, _x: torch.Tensor | None = None) -> torch.Tensor:
             seen.append(tuple(hsi.shape[2:]))
             return hsi * 2
 
@@ -267,7 +267,7 @@ def test_a_compiled_network_is_compiled_as_a_whole_and_stays_so() -> None:
             super().__init__()
             self.layer = torch.nn.Conv2d(3, 3, 1)
 
-        def forward(self, hsi: torch.Tensor, _x: torch.Tensor | None) -> torch.Tensor:
+        def forward(self, hsi: torch.Tensor, _x: torch.Tensor | None = None) -> torch.Tensor:
             result: torch.Tensor = self.layer(hsi).relu()
             return result
 
