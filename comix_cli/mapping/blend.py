@@ -69,7 +69,10 @@ class StripBlender:
         self._row_weights = axis_weights(height, plan.row_starts, rows)
         self._column_weights = axis_weights(width, plan.col_starts, columns)
         self._strip = np.zeros((channels, rows, width), np.float32)
-        self._scratch = np.empty((channels, rows, columns), np.float32)
+        # Two buffers of a window's size, in turn: what the row of windows in work amounts to from
+        # the next window's left edge on is a view of one, and the other is free.
+        self._buffers = deque(np.empty((channels, rows, columns), np.float32) for _ in range(2))
+        self._across = self._buffers[0][:, :, :0]
         self._finished: deque[tuple[int, NDArray[np.float32]]] = deque()
         self._added = 0
 
@@ -88,8 +91,9 @@ class StripBlender:
             expected = self._window_at(row, column)
             raise ValueError(f"expected {expected} as window number {self._added}, not {window}")
         if values is not None:
-            self._accumulate(row, column, values)
+            self._accumulate(column, values)
         self._added += 1
+        self._move_right(row, column)
         if column == len(self._plan.col_starts) - 1:
             self._release(row)
 
@@ -116,21 +120,41 @@ class StripBlender:
         height, width = self._plan.window
         return Window(self._plan.row_starts[row], self._plan.col_starts[column], height, width)
 
-    def _accumulate(self, row: int, column: int, values: NDArray[np.float32]) -> None:
-        if values.shape != self._scratch.shape:
-            raise ValueError(f"expected values of shape {self._scratch.shape}, not {values.shape}")
-        start, width = self._plan.col_starts[column], self._plan.window[1]
-        weights = np.multiply.outer(self._row_weights[row], self._column_weights[column])
-        np.multiply(values, weights, out=self._scratch)
-        self._strip[:, :, start : start + width] += self._scratch
+    def _accumulate(self, column: int, values: NDArray[np.float32]) -> None:
+        """Add a window to the row of windows in work."""
+        self._buffers.rotate()
+        whole = self._buffers[0]
+        if values.shape != whole.shape:
+            raise ValueError(f"expected values of shape {whole.shape}, not {values.shape}")
+        np.multiply(values, self._column_weights[column], out=whole)
+        whole[:, :, : self._across.shape[2]] += self._across
+        self._across = whole
+
+    def _move_right(self, row: int, column: int) -> None:
+        """Add the columns that no later window of the row touches to the strip.
+
+        Summing across first and down then takes few additions a pixel, however much windows
+        overlap: rounding stays small.
+        """
+        step = _step(self._plan.col_starts, column, self._plan.shape[1])
+        done = self._across[:, :, :step]
+        start, count = self._plan.col_starts[column], done.shape[2]
+        weighted = self._buffers[1][:, :, :count]
+        np.multiply(done, self._row_weights[row][:, np.newaxis], out=weighted)
+        self._strip[:, :, start : start + count] += weighted
+        self._across = self._across[:, :, step:]
 
     def _release(self, row: int) -> None:
         """Hand out what the last row of windows finished, and move the rest of the strip up."""
-        starts, (height, _) = self._plan.row_starts, self._plan.shape
-        last = row == len(starts) - 1
-        done = (height if last else starts[row + 1]) - starts[row]
+        starts = self._plan.row_starts
+        done = _step(starts, row, self._plan.shape[0])
         self._finished.append((starts[row], self._strip[:, :done].copy()))
         kept = self._strip.shape[1] - done
         for channel in self._strip:  # one at a time: NumPy copies what overlaps
             channel[:kept] = channel[done:]
             channel[kept:] = 0
+
+
+def _step(starts: Sequence[int], number: int, size: int) -> int:
+    """Pixels from the start of a window to that of the next one, or to the end of the axis."""
+    return (starts[number + 1] if number + 1 < len(starts) else size) - starts[number]

@@ -203,7 +203,7 @@ def _workers(device: torch.device, count: int) -> Iterator[ThreadPoolExecutor]:
     """Threads that predict; on a CPU torch computes every operation in the one that asks for it."""
     one_thread = device.type == "cpu"
     with (
-        _single_threaded() if one_thread else nullcontext(),
+        single_threaded() if one_thread else nullcontext(),
         thread_pool(count, "comix-worker", _use_one_thread if one_thread else None) as pool,
     ):
         yield pool
@@ -227,7 +227,7 @@ def _with_validity(
 
 
 @contextmanager
-def _single_threaded() -> Iterator[None]:
+def single_threaded() -> Iterator[None]:
     """Let torch compute every operation in the thread that asks for it."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

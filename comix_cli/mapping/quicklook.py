@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from comix_cli.files import atomic_path
 from comix_cli.mapping.map_file import open_map
-from comix_cli.scene.grid import EARTH_RADIUS_M, Grid
+from comix_cli.scene.grid import Grid, ground_size_m
 from comix_cli.scene.legend import MAX_CODE, NO_CLASS, ClassEntry, Legend, default_color
 
 if TYPE_CHECKING:
@@ -135,19 +135,6 @@ def round_length(most: float) -> float:
     """The largest of ..., 0.5, 1, 2, 5, 10, 20, 50, ... that is at most `most` (> 0)."""
     power: float = 10.0 ** math.floor(math.log10(most))
     return max((step * power for step in (1, 2, 5) if step * power <= most), default=power)
-
-
-def ground_size_m(grid: Grid) -> tuple[float, float]:
-    """Length of the grid's rows and of its columns in metres; degrees as on a sphere."""
-    width, height = (n * r for n, r in zip((grid.width, grid.height), grid.resolution, strict=True))
-    if not grid.crs.is_geographic:
-        metres = grid.gsd_m / math.sqrt(abs(grid.transform.determinant))
-        return width * metres, height * metres
-    radians = float(grid.crs.units_factor[1])
-    _, bottom, _, top = grid.bounds
-    parallel = max(math.cos((bottom + top) / 2 * radians), 1e-3)
-    metres = radians * EARTH_RADIUS_M
-    return width * metres * parallel, height * metres
 
 
 def map_inches(grid: Grid) -> tuple[float, float]:

@@ -6,7 +6,6 @@ It also lets the compiled operator be built while only one thread is asking for 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,24 +14,13 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode  # no public name, as torch's own tools
 from torch.utils._pytree import tree_leaves
 
-from comix_cli.mapping.predict import Predictor
+from comix_cli.mapping.predict import Predictor, predict_windows, single_threaded
 from comix_cli.scene.stack import Block
 
 # A larger window takes as much more as it has more pixels.
 SMALL = 128
-
-
-@dataclass(frozen=True)
-class Rehearsal:
-    """What one window takes.
-
-    Attributes:
-        bytes: Most that its tensors hold at once, inputs left out.
-        seconds: How long one thread computes it, the first time left out.
-    """
-
-    bytes: int
-    seconds: float
+# A frozen graph is still being optimised during its first two windows.
+WARM_UP = 2
 
 
 def rehearse(
@@ -43,8 +31,8 @@ def rehearse(
     *,
     fixed: int | None = None,
     compiled: bool = False,
-) -> Rehearsal:
-    """Predict a window of zeros, alone and in one thread.
+) -> int:
+    """The most that the tensors of one window hold at once, inputs left out: bytes.
 
     A small window speaks for a large one, whose memory nobody has granted yet.
 
@@ -57,32 +45,38 @@ def rehearse(
         compiled: Let torch compile the network, once its memory is known.
     """
     tried = fixed or min(side, SMALL)
-    larger = (side / tried) ** 2
-    block = Block(
-        np.zeros((bands, tried, tried), np.float32),
-        np.zeros((channels, tried, tried), np.float32),
-        np.ones((tried, tried), np.bool_),
-    )
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    block = _blank(bands, channels, tried)
+    with single_threaded():
         with _LiveBytes() as live:
             predictor([block])
         if compiled:
             # Not before: torch leaves alone for good what it has once met while being followed.
             predictor.network.compile()
             predictor([block])
-        seconds = _seconds(predictor, block)
-    finally:
-        torch.set_num_threads(before)
     own = max(0, live.peak - block.hsi.nbytes - block.x.nbytes)
-    return Rehearsal(int(larger * own), larger * seconds)
+    return int((side / tried) ** 2 * own)
 
 
-def _seconds(predictor: Predictor, block: Block) -> float:
-    start = time.perf_counter()
-    predictor([block])
-    return time.perf_counter() - start
+def seconds_per_window(
+    predictor: Predictor, bands: int, channels: int, side: int, workers: int
+) -> float:
+    """How long a window takes where `workers` threads compute one each, the first ones left out."""
+    blocks = [_blank(bands, channels, side)] * workers
+    for _ in range(WARM_UP + 1):
+        start = time.perf_counter()
+        for _ in predict_windows(predictor, blocks, workers):
+            pass
+        taken = time.perf_counter() - start
+    return taken / workers
+
+
+def _blank(bands: int, channels: int, side: int) -> Block:
+    """A window without content: what it takes does not depend on that."""
+    return Block(
+        np.zeros((bands, side, side), np.float32),
+        np.zeros((channels, side, side), np.float32),
+        np.ones((side, side), np.bool_),
+    )
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped

@@ -10,15 +10,13 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from xml.etree import ElementTree as ET
 
 import numpy as np
 from numpy.typing import NDArray
 
-from comix_cli.errors import OutputError
-from comix_cli.files import check_writable, partial_folder, publish_all, sidecar
-from comix_cli.mapping.cog import check_creation_options, merged_options
+from comix_cli.files import check_writable, sidecar
+from comix_cli.mapping.cog import merged_options
 from comix_cli.mapping.finish import write_cog
 from comix_cli.mapping.gis_metadata import add_legend, add_text
 from comix_cli.mapping.qgis import is_our_style, style_document, style_path
@@ -29,7 +27,6 @@ from comix_cli.scene.legend import NO_CLASS, Legend
 
 LEGEND_TAG = "COMIX_LEGEND"
 VERSION_TAG = "COMIX_VERSION"
-NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 # Files of an older raster of the same name that would be taken for the new one's.
 _STALE_SUFFIXES = (".ovr", ".msk")
 
@@ -142,51 +139,13 @@ class MapWriter:
 
 
 @contextmanager
-def open_map_writer(
-    path: Path | str,
-    grid: Grid,
-    legend: Legend,
-    *,
-    tags: Mapping[str, str],
-    overwrite: bool = False,
-    creation_options: Mapping[str, str] = NO_OPTIONS,
-) -> Iterator[MapWriter]:
-    """Write a class map that appears, with its sidecars, when the block ends well, or not at all.
-
-    The map is a COG on `grid` in `legend.dtype`, nodata 0, with overviews by majority. Palette and
-    tags are inside; category names and the attribute table are in the `.aux.xml` beside it, where
-    GDAL keeps them, and the legend is in the tag `COMIX_LEGEND` too, should the sidecar get lost.
-    A QGIS style of the same name, `.qml`, makes QGIS show the names at once.
-
-    Args:
-        path: The map.
-        grid: Where it lies.
-        legend: Its classes.
-        tags: Provenance, written as TIFF metadata.
-        overwrite: Whether an existing map is replaced, and a style that is not ours.
-        creation_options: Options of GDAL's COG driver that go before ours, such as `COMPRESS=ZSTD`.
-
-    Yields:
-        What takes the rows; every row must have been written at the end.
-
-    Raises:
-        OutputError: The map exists, the folder is not writable, or the disk is full.
-        UsageError: GDAL refuses a creation option.
-    """
-    check_map_writable(Path(path), overwrite=overwrite)
-    with partial_folder(path) as folder:
-        check_creation_options(folder, creation_options)
-        target = Path(path).resolve()
-        with open_map_rows(folder, grid, legend) as writer:
-            yield writer
-            writer.flush()
-            finished = writer.finish(target, tags, creation_options)
-        publish_all(finished, stale_files(finished))
-
-
-@contextmanager
 def open_map_rows(folder: Path, grid: Grid, legend: Legend) -> Iterator[MapWriter]:
     """What takes the rows of a map, in a folder for temporary files.
+
+    The map will be a COG on `grid` in `legend.dtype`, nodata 0, with overviews by majority. Palette
+    and tags are inside; category names and the attribute table are in the `.aux.xml` beside it,
+    where GDAL keeps them, and the legend is in the tag `COMIX_LEGEND` too, should the sidecar get
+    lost. A QGIS style of the same name, `.qml`, makes QGIS show the names at once.
 
     Raises:
         OSError: The disk has no room for the map.
@@ -203,10 +162,6 @@ def check_map_writable(target: Path, *, overwrite: bool, inputs: tuple[str, ...]
     """
     check_writable(target, overwrite=overwrite, inputs=inputs)
     style = style_path(target.resolve())
-    if style == target.resolve():
-        raise OutputError(
-            "is the name of a QGIS style", path=target, remedy="give a name that ends in .tif"
-        )
     check_writable(style, overwrite=overwrite or is_our_style(style), inputs=inputs)
 
 

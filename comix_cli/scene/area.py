@@ -60,21 +60,20 @@ class Area:
         return bool(self.polygons.tree.query(around, predicate="intersects").size)
 
 
-def read_area(path: str, grid: Grid, *, layer: str | None = None, crs: str | None = None) -> Area:
+def read_area(path: str, grid: Grid, *, layer: str | None = None) -> Area:
     """Read the polygons of a vector file onto a grid.
 
     Args:
-        path: Any vector file that GDAL reads, in any CRS; invalid geometries are repaired.
+        path: Any vector file that GDAL reads, in any CRS, the grid's where it carries none;
+            invalid geometries are repaired.
         grid: Where the area is wanted.
         layer: The layer of a file with several.
-        crs: The CRS of a file that carries none; None assumes the grid's, with a warning.
 
     Raises:
         LabelError: Missing, not a vector, no such layer, no polygons, or none on the grid.
-        UsageError: `crs` is no CRS.
     """
     frame = read_frame(path, layer, _WORDS)
-    source, warnings = source_crs(path, frame, crs, grid, _WORDS)
+    source, warnings = source_crs(path, frame, None, grid, _WORDS)
     shapes = shapely.force_2d(np.asarray(frame.geometry.array, dtype=object))
     numbers = np.flatnonzero(_is_polygonal(shapes))
     if not numbers.size:

@@ -130,6 +130,19 @@ class Grid:
         return all(math.dist(to_self * corner, corner) <= tol for corner in corners)
 
 
+def ground_size_m(grid: Grid) -> tuple[float, float]:
+    """Length of the grid's rows and of its columns in metres; degrees as on a sphere."""
+    width, height = (n * r for n, r in zip((grid.width, grid.height), grid.resolution, strict=True))
+    if not grid.crs.is_geographic:
+        metres = grid.gsd_m / math.sqrt(abs(grid.transform.determinant))
+        return width * metres, height * metres
+    radians = float(grid.crs.units_factor[1])
+    _, bottom, _, top = grid.bounds
+    parallel = max(math.cos((bottom + top) / 2 * radians), 1e-3)
+    metres = radians * EARTH_RADIUS_M
+    return width * metres * parallel, height * metres
+
+
 def same_crs(one: CRS, other: CRS) -> bool:
     """True where two CRSs are the same, however each of them is written."""
     if one == other:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from comix_cli.scene.grid import Grid, same_crs
+from comix_cli.scene.grid import Grid, ground_size_m, same_crs
 from comix_cli.scene.raster import RasterInfo
 from comix_cli.scene.shift import Shift, estimate_shift
 from comix_cli.scene.stack import Block, GridOptions, SourceSpec, Stack, open_stack
@@ -183,19 +183,6 @@ def _corners(shape: tuple[int, int], side: int) -> Iterator[tuple[int, int]]:
 
 
 def _on_the_ground(shift: Shift, grid: Grid, coarse: float) -> Offset:
-    width, height = _pixel_m(grid)
-    east, north = shift.cols * width, -shift.rows * height
+    width, height = ground_size_m(grid)
+    east, north = shift.cols * width / grid.width, -shift.rows * height / grid.height
     return Offset(east, north, math.hypot(east, north) / coarse, coarse, shift.unmoved)
-
-
-def _pixel_m(grid: Grid) -> tuple[float, float]:
-    """Width and height of a pixel in metres; degrees grow shorter towards the poles."""
-    xres, yres = grid.resolution
-    shrink = 1.0
-    if grid.crs.is_geographic:
-        _, bottom, _, top = grid.bounds
-        latitude = (bottom + top) / 2 * float(grid.crs.units_factor[1])
-        shrink = max(math.cos(latitude), 1e-6)
-    # The area of a pixel is gsd_m squared.
-    height = grid.gsd_m * math.sqrt(yres / (xres * shrink))
-    return grid.gsd_m**2 / height, height

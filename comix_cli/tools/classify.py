@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from comix_cli.mapping.budget import Budget
 from comix_cli.mapping.feed import WindowFeed
 from comix_cli.mapping.predict import predict_rows
+from comix_cli.mapping.rehearsal import seconds_per_window
 from comix_cli.mapping.threads import in_background, thread_pool
 from comix_cli.progress import Progress, Silent
 from comix_cli.scene.grid import Grid
@@ -103,7 +104,11 @@ def forecast(options: ClassifyOptions, progress: Progress) -> Forecast:
         ComixError: As `classify`.
     """
     with prepared(options, progress) as job:
-        at_once, area = job.budget.pace.workers, job.area
+        bands, *channels = job.stack.channels
+        each = seconds_per_window(
+            job.predictor, bands, sum(channels), job.size[0], job.budget.pace.workers
+        )
+        area = job.area
         wanted = len(job.plan) if area is None else sum(map(area.touches, job.plan))
         return Forecast(
             job.stack.grid,
@@ -111,7 +116,7 @@ def forecast(options: ClassifyOptions, progress: Progress) -> Forecast:
             job.budget,
             job.limit,
             wanted,
-            wanted * job.rehearsal.seconds / at_once,
+            wanted * each,
             str(job.predictor.device),
         )
 

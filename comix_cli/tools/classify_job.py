@@ -17,7 +17,7 @@ from comix_cli.learning.device import check_number_type, choose_device, set_thre
 from comix_cli.learning.model_file import ModelCard, load_model
 from comix_cli.mapping.budget import MB, Budget, fit, plan_costs
 from comix_cli.mapping.predict import Predictor
-from comix_cli.mapping.rehearsal import Rehearsal, rehearse
+from comix_cli.mapping.rehearsal import rehearse
 from comix_cli.progress import Progress
 from comix_cli.scene.cache import cache_bytes
 from comix_cli.scene.grid import Grid
@@ -90,7 +90,6 @@ class Job:
         plan: The windows.
         size: Height and width of the windows as the network sees them.
         area: The part of the scene that is wanted; None for all of it.
-        rehearsal: What one window takes.
         limit: Bytes that the process may take.
         budget: How many windows are in work at once, and the memory that takes.
     """
@@ -101,7 +100,6 @@ class Job:
     plan: WindowPlan
     size: tuple[int, int]
     area: Area | None
-    rehearsal: Rehearsal
     limit: int
     budget: Budget
 
@@ -131,15 +129,15 @@ def prepared(options: ClassifyOptions, progress: Progress) -> Iterator[Job]:
         side = card.window if options.window is None else options.window
         plan = _plan(options, card, side, stack.grid)
         bands, *channels = stack.channels
-        rehearsal = rehearse(
+        forward = rehearse(
             predictor, bands, sum(channels), side, fixed=card.spec.window, compiled=options.compile
         )
         limit = _limit(options.ram)
-        budget = _budget(options, stack, card, device, plan, side, rehearsal, limit)
+        budget = _budget(options, stack, card, device, plan, side, forward, limit)
         if not options.compile:
             predictor = _without_python(predictor, bands, sum(channels), side)
         with rasterio.Env(GDAL_CACHEMAX=budget.cache):
-            yield Job(stack, card, predictor, plan, (side, side), area, rehearsal, limit, budget)
+            yield Job(stack, card, predictor, plan, (side, side), area, limit, budget)
 
 
 def _without_python(predictor: Predictor, bands: int, channels: int, side: int) -> Predictor:
@@ -194,7 +192,7 @@ def _budget(
     device: torch.device,
     plan: WindowPlan,
     side: int,
-    rehearsal: Rehearsal,
+    forward: int,
     limit: int,
 ) -> Budget:
     on_cpu = device.type == "cpu"
@@ -206,7 +204,7 @@ def _budget(
         classes=len(card.legend),
         row_bytes=bytes_per_row(options.outputs, stack.grid, card.legend),
         base=resident_bytes() + (GRAPH if on_cpu else 0),
-        forward=rehearsal.bytes if on_cpu else 0,
+        forward=forward if on_cpu else 0,
         cache=cache_bytes(stack, plan.window[0]),
     )
     if on_cpu:

@@ -79,12 +79,12 @@ class OutputOptions:
             parse_area(self.min_area)
         _check_suffix(self.map, _TIFF)
         check_map_writable(self.map, overwrite=self.overwrite, inputs=read)
-        for target, suffixes in self._others():
+        for target, suffixes in self.others():
             _check_suffix(target, suffixes)
             check_writable(target, overwrite=self.overwrite, inputs=read)
-        _check_distinct([self.map, *(target for target, _ in self._others())])
+        _check_distinct([self.map, *(target for target, _ in self.others())])
 
-    def _others(self) -> list[tuple[Path, tuple[str, ...]]]:
+    def others(self) -> list[tuple[Path, tuple[str, ...]]]:
         """Every output but the map, and how its name may end."""
         asked = (
             *((path, _TIFF) for path in (self.probabilities, self.confidence, self.entropy)),
@@ -200,7 +200,7 @@ def open_outputs(
 
 def bytes_per_row(options: OutputOptions, grid: Grid, legend: Legend) -> int:
     """What the outputs hold in memory, at most, for each row that is handed over at once."""
-    of_map = 8 + 4  # the place of the largest probability, the code and its copy
+    of_map = 8 + 4  # what counting makes of a code; the code and the largest probability
     if not _kinds(options, legend)[1:]:
         return grid.width * of_map
     widest = len(legend) if options.probabilities is not None else 1
@@ -210,7 +210,7 @@ def bytes_per_row(options: OutputOptions, grid: Grid, legend: Legend) -> int:
 
 def _partial_folders(options: OutputOptions, stack: ExitStack) -> dict[Path, Path]:
     """A hidden folder beside each output, to be renamed from."""
-    targets = [options.map, *(target for target, _ in options._others())]
+    targets = [options.map, *(target for target, _ in options.others())]
     return {target: stack.enter_context(partial_folder(target)) for target in targets}
 
 

@@ -56,10 +56,16 @@ class AllMLPDecoder(nn.Module):
 
     def _fuse_each(self, stages: Sequence[Tensor]) -> list[Tensor]:
         """Each stage's share of the fused embedding, at its own resolution, ``(B, h, w, E)``."""
-        shares = torch.split(self.fusion.weight, self.fusion.out_features, dim=1)
         return [
-            functional.linear(stage, share @ embedding.weight, share @ embedding.bias)
-            for stage, share, embedding in zip(
-                stages, shares, cast("Iterable[nn.Linear]", self.embeddings), strict=True
-            )
+            functional.linear(stage, weight, bias)
+            for stage, (weight, bias) in zip(stages, self.stage_layers(), strict=True)
+        ]
+
+    def stage_layers(self) -> list[tuple[Tensor, Tensor]]:
+        """Weight ``(E, C)`` and bias ``(E,)`` of each stage's embedding and fusion as one layer."""
+        shares = torch.split(self.fusion.weight, self.fusion.out_features, dim=1)
+        embeddings = cast("Iterable[nn.Linear]", self.embeddings)
+        return [
+            (share @ embedding.weight, share @ embedding.bias)
+            for share, embedding in zip(shares, embeddings, strict=True)
         ]

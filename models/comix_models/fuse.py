@@ -103,16 +103,9 @@ class FusedDecoder(nn.Module):
     def __init__(self, decoder: AllMLPDecoder) -> None:
         super().__init__()
         scale, shift = _scale_and_shift(decoder.norm)
-        shares = torch.split(decoder.fusion.weight, decoder.fusion.out_features, dim=1)
-        embeddings = cast("Sequence[nn.Linear]", decoder.embeddings)
-        weights = [
-            scale[:, None] * (share @ embedding.weight)
-            for share, embedding in zip(shares, embeddings, strict=True)
-        ]
-        biases = [
-            scale * (share @ embedding.bias)
-            for share, embedding in zip(shares, embeddings, strict=True)
-        ]
+        layers = decoder.stage_layers()
+        weights = [scale[:, None] * weight for weight, _ in layers]
+        biases = [scale * bias for _, bias in layers]
         self.first = _linear(weights[0], biases[0] + sum(biases[1:], shift))
         self.later = _linear(torch.cat(weights[1:], dim=1), None)
         self.classes = decoder.classes

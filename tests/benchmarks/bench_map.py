@@ -97,7 +97,7 @@ def overhead(folder: Path, size: int, rounds: int) -> None:
             (what, best[name], best[name] / best["bare"], best[name] / best["side_by_side"])
             for name, what in (
                 ("bare", "bare forward passes of the network as trained, batches of 4"),
-                ("side_by_side", "predictions side by side, fused, nothing else"),
+                ("side_by_side", "predictions side by side, fused, as one graph, nothing else"),
                 ("comix", "comix classify, start of the process to finished map"),
             )
         ],
@@ -144,7 +144,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="comix-bench-", dir=arguments.folder))
     try:
         if arguments.what == "overhead":
-            overhead(folder, arguments.size or 2000, arguments.rounds)
+            overhead(folder, arguments.size or 4000, arguments.rounds)
         elif arguments.what == "memory":
             memory(folder, arguments.size or 1000)
         else:

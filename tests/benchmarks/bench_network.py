@@ -18,7 +18,7 @@ from torch import nn
 from comix_cli.mapping.predict import Predictor, predict_windows
 from comix_cli.scene.stack import Block
 from comix_models.build import build_model
-from comix_models.fuse import fuse
+from comix_models.fuse import fuse, traced
 from comix_models.spec import PRESETS, preset
 
 BANDS, CHANNELS, CLASSES, SIDE, BATCH = 48, 2, 20, 128, 4
@@ -32,8 +32,13 @@ def network_of(name: str) -> nn.Module:
     network = build_model(spec).train()
     with torch.no_grad():
         for _ in range(2):
-            network(torch.rand(2, BANDS, SIDE, SIDE), torch.rand(2, CHANNELS, SIDE, SIDE))
+            network(*inputs(2))
     return network.eval()
+
+
+def inputs(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch of windows of random numbers."""
+    return torch.rand(count, BANDS, SIDE, SIDE), torch.rand(count, CHANNELS, SIDE, SIDE)
 
 
 def blocks(count: int) -> list[Block]:
@@ -106,16 +111,18 @@ def main() -> None:
     for name in arguments.presets:
         network = network_of(name)
         fused = fuse(network)
-        ways = [in_batches(network), in_batches(fused), side_by_side(fused)]
+        graph = traced(fused, *inputs(1))
+        ways = [in_batches(network), in_batches(fused), side_by_side(fused), side_by_side(graph)]
         if arguments.compile:
             compiled = fuse(network)
             compiled.compile()
             ways.append(side_by_side(compiled))
         found = measure(ways, blocks(8), arguments.rounds)
         same, most = agreement(fused)
-        rows.append((name, *found, found[0] / found[2], f"{100 * same:.2f} %, {most:.3f}"))
+        rows.append((name, *found, found[0] / found[3], f"{100 * same:.2f} %, {most:.3f}"))
     head = ["preset", "as trained, batches (ms)", "fused, batches", "fused, side by side"]
-    head += ["the same compiled"] if arguments.compile else []
+    head += ["one graph, side by side"]
+    head += ["fused, compiled, side by side"] if arguments.compile else []
     table([*head, "before / after", "bfloat16: same class, largest difference"], rows)
 
 

@@ -27,7 +27,7 @@ from comix_cli.mapping.predict import Predictor, predict_windows
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.stack import Block
 from comix_cli.scene.windows import WindowPlan, plan_windows
-from comix_models.fuse import fuse
+from comix_models.fuse import fuse, traced
 
 BATCH = 4
 CPU = torch.device("cpu")
@@ -74,8 +74,10 @@ def side_by_side(folder: Path) -> float:
     count = len(windows_of(folder, card))
     hsi, x = (part[0].numpy() for part in batch_of(card, 1))
     block = Block(hsi, x, np.ones(hsi.shape[1:], np.bool_))
-    predictor = Predictor(fuse(network), card.spec.classes, CPU)
-    predictor([block])
+    graph = traced(fuse(network), *batch_of(card, 1))
+    predictor = Predictor(graph, card.spec.classes, CPU)
+    for _ in range(3):  # a graph is still being optimised during its first two windows
+        predictor([block])
     threads = torch.get_num_threads()
     start = time.perf_counter()
     for _ in predict_windows(predictor, (block for _ in range(count)), threads):

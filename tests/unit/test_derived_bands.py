@@ -9,30 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scenes import ORIGIN, write_raster
+from stacks import hsi, lidar, read_all, whole
 
 from comix_cli.errors import GridError
 from comix_cli.scene.spectral import BandMix
-from comix_cli.scene.stack import Block, SourceSpec, Stack, open_stack
-from comix_cli.scene.windows import Window, tile_windows
+from comix_cli.scene.stack import open_stack
+from comix_cli.scene.windows import tile_windows
 
 X0, Y0 = ORIGIN
-
-
-def hsi(path: Path, **options: Any) -> SourceSpec:
-    return SourceSpec(str(path), "hsi", **options)
-
-
-def lidar(path: Path, **options: Any) -> SourceSpec:
-    return SourceSpec(str(path), "continuous", **options)
-
-
-def whole(stack: Stack) -> Window:
-    return Window(0, 0, stack.grid.height, stack.grid.width)
-
-
-def read_all(first: SourceSpec, *others: SourceSpec) -> Block:
-    with open_stack(first, others) as stack:
-        return stack.read(whole(stack))
 
 
 def noise(*shape: int, seed: int = 1) -> NDArray[np.float32]:

@@ -11,12 +11,12 @@ import pytest
 import rasterio
 import rasterio.shutil
 from affine import Affine
+from maps import map_rows
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from comix_cli.errors import RasterError
 from comix_cli.mapping.map_file import newest_map, open_map, read_classes, read_map
-from comix_cli.mapping.writer import open_map_writer
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.legend import Legend
 from comix_cli.scene.windows import Window
@@ -41,7 +41,7 @@ def save(path: Path, values: NDArray[Any], *, driver: str = "GTiff", **profile: 
 def ours(path: Path, names: tuple[str, ...] = ("roof", "water", "tree")) -> Legend:
     legend = Legend.from_names(enumerate(names, start=1))
     grid = Grid(UTM, PLACE, 3, 2)
-    with open_map_writer(path, grid, legend, tags={"COMIX_VERSION": "0.1"}) as writer:
+    with map_rows(path, grid, legend, {"COMIX_VERSION": "0.1"}) as writer:
         writer.write_rows(0, CODES)
     return legend
 

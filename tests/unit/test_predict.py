@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from comix_cli.mapping.feed import WindowFeed
 from comix_cli.mapping.predict import HalvingPredictor, Pace, Predictor, predict_rows
-from comix_cli.mapping.rehearsal import rehearse
+from comix_cli.mapping.rehearsal import rehearse, seconds_per_window
 from comix_cli.mapping.scores import class_codes
 from comix_cli.progress import Silent
 from comix_cli.scene.legend import Legend
@@ -234,9 +234,19 @@ def test_a_rehearsal_knows_what_a_window_takes() -> None:
     found = rehearse(Predictor(Doubling(), 3, CPU), 3, 0, 32)
     plane = 32 * 32 * 4
     # ten copies of three bands, and three bands computed from them
-    assert found.bytes >= 33 * plane
-    assert found.bytes <= 45 * plane
-    assert found.seconds > 0
+    assert found >= 33 * plane
+    assert found <= 45 * plane
+
+
+def test_the_time_of_a_window_is_shared_by_those_that_compute() -> None:
+    class Waiting(torch.nn.Module):
+        def forward(self, hsi: torch.Tensor, _x: torch.Tensor | None = None) -> torch.Tensor:
+            time.sleep(0.1)
+            return hsi
+
+    for workers in (1, 4):
+        found = seconds_per_window(Predictor(Waiting(), 3, CPU), 3, 0, 8, workers)
+        assert 0.1 / workers <= found < 0.2 / workers
 
 
 def test_a_large_window_is_rehearsed_on_a_small_one() -> None:
@@ -250,7 +260,7 @@ def test_a_large_window_is_rehearsed_on_a_small_one() -> None:
     small = rehearse(Predictor(Looking(), 3, CPU), 3, 0, 128)
     large = rehearse(Predictor(Looking(), 3, CPU), 3, 0, 1280)
     assert set(seen) == {(128, 128)}
-    assert large.bytes == pytest.approx(100 * small.bytes, rel=0.01)
+    assert large == pytest.approx(100 * small, rel=0.01)
     rehearse(Predictor(Looking(), 3, CPU), 3, 0, 1280, fixed=64)
     assert seen[-1] == (64, 64)
 

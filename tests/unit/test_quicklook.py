@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affine import Affine
+from maps import map_rows
 from matplotlib.image import imread
 from numpy.typing import NDArray
 from rasterio.crs import CRS
@@ -13,14 +14,12 @@ from comix_cli.errors import OutputError, RasterError
 from comix_cli.mapping.quicklook import (
     colored,
     draw_map,
-    ground_size_m,
     map_inches,
     occurring,
     round_length,
     save_quicklook,
 )
-from comix_cli.mapping.writer import open_map_writer
-from comix_cli.scene.grid import Grid
+from comix_cli.scene.grid import Grid, ground_size_m
 from comix_cli.scene.legend import ClassEntry, Legend
 
 UTM = CRS.from_epsg(32633)
@@ -33,7 +32,7 @@ def grid(height: int, width: int, crs: CRS = UTM, step: float = 10.0) -> Grid:
 
 def save_map(path: Path, codes: NDArray[np.uint8]) -> Path:
     height, width = codes.shape
-    with open_map_writer(path, grid(height, width), LEGEND, tags={}) as writer:
+    with map_rows(path, grid(height, width), LEGEND) as writer:
         writer.write_rows(0, codes)
     return path
 

@@ -16,33 +16,16 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.warp import reproject, transform_bounds
 from scenes import CRS, ORIGIN, make_scene, write_raster
+from stacks import hsi, lidar, read_all, whole
 
 from comix_cli.errors import GridError, RasterError, UsageError
 from comix_cli.scene.empty_bands import empty_bands
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.pixels import NativeBands
-from comix_cli.scene.stack import Block, GridOptions, SourceSpec, Stack, open_stack
+from comix_cli.scene.stack import GridOptions, SourceSpec, Stack, open_stack
 from comix_cli.scene.windows import Window, tile_windows
 
 X0, Y0 = ORIGIN
-DEFAULT = GridOptions()
-
-
-def hsi(path: Path, **options: Any) -> SourceSpec:
-    return SourceSpec(str(path), "hsi", **options)
-
-
-def lidar(path: Path, **options: Any) -> SourceSpec:
-    return SourceSpec(str(path), "continuous", **options)
-
-
-def whole(stack: Stack) -> Window:
-    return Window(0, 0, stack.grid.height, stack.grid.width)
-
-
-def read_all(first: SourceSpec, *others: SourceSpec, grid: GridOptions = DEFAULT) -> Block:
-    with open_stack(first, others, grid) as stack:
-        return stack.read(whole(stack))
 
 
 def noise(*shape: int, dtype: str = "float32", seed: int = 1) -> NDArray[Any]:

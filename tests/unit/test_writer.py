@@ -14,13 +14,14 @@ import rasterio
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from maps import map_rows
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from comix_cli.errors import OutputError, UsageError
 from comix_cli.mapping import cog, finish, row_file
 from comix_cli.mapping.map_file import open_map, read_map
-from comix_cli.mapping.writer import open_map_writer
+from comix_cli.mapping.writer import open_map_rows
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.legend import Legend
 
@@ -51,7 +52,7 @@ def write(
 ) -> None:
     height, width = codes.shape
     where = grid(height, width, crs)
-    with open_map_writer(path, where, legend, tags=tags, **options) as rows:
+    with map_rows(path, where, legend, tags=tags, **options) as rows:
         for start in range(0, len(codes), step):
             rows.write_rows(start, codes[start : start + step])
 
@@ -85,7 +86,7 @@ def test_a_map_of_any_size_in_any_strips_reads_back_the_same(
 
 def test_rows_may_come_in_any_order(tmp_path: Path) -> None:
     codes = random_codes(10, 4)
-    with open_map_writer(tmp_path / "map.tif", grid(10, 4), LEGEND, tags={}) as rows:
+    with map_rows(tmp_path / "map.tif", grid(10, 4), LEGEND) as rows:
         rows.write_rows(6, codes[6:])
         rows.write_rows(0, codes[:6])
     with rasterio.open(tmp_path / "map.tif") as dataset:
@@ -112,7 +113,7 @@ def test_a_crs_with_northing_first_keeps_its_place(tmp_path: Path, epsg: int) ->
 
 def test_a_rotated_grid_keeps_its_place(tmp_path: Path) -> None:
     where = Grid(UTM, Affine(1.7, 1.0, 4e5, 1.0, -1.7, 5e6), 4, 3)
-    with open_map_writer(tmp_path / "map.tif", where, LEGEND, tags={}) as rows:
+    with map_rows(tmp_path / "map.tif", where, LEGEND) as rows:
         rows.write_rows(0, random_codes(3, 4))
     assert read_map(tmp_path / "map.tif").grid.same_as(where)
 
@@ -208,11 +209,6 @@ def test_our_own_style_of_a_map_that_is_gone_is_no_obstacle(tmp_path: Path) -> N
     write(tmp_path / "map.tif", random_codes(3, 5))
 
 
-def test_a_map_with_the_name_of_a_style_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"map\.qml: is the name of a QGIS style"):
-        write(tmp_path / "map.qml", random_codes(3, 5))
-
-
 def test_overviews_of_an_older_map_do_not_outlive_it(tmp_path: Path) -> None:
     (tmp_path / "map.tif").touch()
     (tmp_path / "map.tif.ovr").touch()
@@ -225,7 +221,7 @@ def test_nothing_is_left_when_the_work_is_broken_off(
     tmp_path: Path, error: type[BaseException]
 ) -> None:
     def fail() -> None:
-        with open_map_writer(tmp_path / "map.tif", grid(9, 5), LEGEND, tags={}) as rows:
+        with map_rows(tmp_path / "map.tif", grid(9, 5), LEGEND) as rows:
             rows.write_rows(0, random_codes(3, 5))
             raise error
 
@@ -239,9 +235,7 @@ def test_an_older_map_survives_when_the_work_is_broken_off(tmp_path: Path) -> No
     write(tmp_path / "map.tif", codes)
 
     def fail() -> None:
-        with open_map_writer(
-            tmp_path / "map.tif", grid(9, 5), LEGEND, tags={}, overwrite=True
-        ) as rows:
+        with map_rows(tmp_path / "map.tif", grid(9, 5), LEGEND, overwrite=True) as rows:
             rows.write_rows(0, random_codes(9, 5))
             raise KeyboardInterrupt
 
@@ -254,7 +248,7 @@ def test_an_older_map_survives_when_the_work_is_broken_off(tmp_path: Path) -> No
 
 def test_a_disk_without_room_for_the_map_is_noticed_before_the_work(tmp_path: Path) -> None:
     def begin() -> None:
-        with open_map_writer(tmp_path / "map.tif", grid(1000, 1000), LEGEND, tags={}):
+        with map_rows(tmp_path / "map.tif", grid(1000, 1000), LEGEND):
             pytest.fail("the work began")
 
     with largest_file(100_000), pytest.raises(OutputError, match=r"map\.tif: .*; write elsewhere"):
@@ -375,9 +369,7 @@ def test_a_wrong_creation_option_is_refused_before_the_work(
     tmp_path: Path, key: str, value: str
 ) -> None:
     def begin() -> None:
-        with open_map_writer(
-            tmp_path / "map.tif", grid(3, 5), LEGEND, tags={}, creation_options={key: value}
-        ):
+        with map_rows(tmp_path / "map.tif", grid(3, 5), LEGEND, creation_options={key: value}):
             pytest.fail("the work began")
 
     with pytest.raises(UsageError, match=f"--co {key}={value}: "):
@@ -399,18 +391,15 @@ def test_a_wrong_creation_option_is_refused_before_the_work(
 def test_rows_that_cannot_be_right_are_refused(
     tmp_path: Path, row: int, codes: NDArray[Any], message: str
 ) -> None:
-    def fail() -> None:
-        with open_map_writer(tmp_path / "map.tif", grid(3, 5), LEGEND, tags={}) as rows:
-            rows.write_rows(1, np.ones((1, 5), np.uint8))
+    with open_map_rows(tmp_path, grid(3, 5), LEGEND) as rows:
+        rows.write_rows(1, np.ones((1, 5), np.uint8))
+        with pytest.raises(ValueError, match=message):
             rows.write_rows(row, codes)
-
-    with pytest.raises(ValueError, match=message):
-        fail()
 
 
 def test_a_missing_row_is_noticed(tmp_path: Path) -> None:
     def fail() -> None:
-        with open_map_writer(tmp_path / "map.tif", grid(3, 5), LEGEND, tags={}) as rows:
+        with map_rows(tmp_path / "map.tif", grid(3, 5), LEGEND) as rows:
             rows.write_rows(0, np.ones((2, 5), np.uint8))
 
     with pytest.raises(ValueError, match="row 2 of the map was never written"):
