@@ -23,6 +23,7 @@ from comix_cli.errors import ModelFileError
 if TYPE_CHECKING:
     from comix_cli.tools.classify import ClassifyReport, Forecast
 
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 DEFAULT_MODEL = Path("model.safetensors")
 MB = 1_000_000
 
@@ -50,12 +51,13 @@ def _model(ctx: click.Context, param: click.Parameter, value: Path | None) -> Pa
               help="Side of the windows.  [default: as in training]")  # fmt: skip
 @click.option("--overlap", type=click.IntRange(min=0), metavar="PIXELS",
               help="What neighbours share.  [default: a third of the window]")  # fmt: skip
-@click.option("--batch-size", type=click.IntRange(min=1), default=4, show_default=True,
-              help="Windows that a GPU computes at once; a CPU takes one per thread.")  # fmt: skip
+@click.option("--batch-size", type=click.IntRange(min=1),
+              help="Windows that a GPU computes at once; a CPU takes one per thread.  "
+                   "[default: what its memory suggests]")  # fmt: skip
 @click.option("--ram", type=click.IntRange(min=1), metavar="MB",
               help="Memory to keep within.  [default: most of what is free]")  # fmt: skip
-@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32",
-              show_default=True, help="Numbers to compute with.")  # fmt: skip
+@click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True,
+              help="Numbers to compute with; auto: bfloat16 on a GPU that has it.")  # fmt: skip
 @click.option("--compile", is_flag=True,
               help="Let torch compile the network; needs a minute and a C++ compiler.")  # fmt: skip
 @click.option("--dry-run", is_flag=True,

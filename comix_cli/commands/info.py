@@ -10,27 +10,71 @@ import click
 
 from comix_cli.commands.display import print_table
 from comix_cli.commands.options import CommonState, common_options
+from comix_cli.errors import UsageError
 
 Rows = list[Sequence[str]]
 
 
 @click.command("info", short_help="Look into a model or a raster.")
-@click.argument("file")
+@click.argument("file", required=False)
+@click.option("--backends", is_flag=True, help="Tell what computes the deformable operator here.")
 @click.option("--src-crs", metavar="CRS", help="CRS of a raster that carries none.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @common_options
 @click.pass_obj
-def command(state: CommonState, file: str, src_crs: str | None, as_json: bool) -> None:
-    """Show what a model expects and was trained on, or the grid and bands of a raster."""
-    from comix_cli.tools.info import info
+def command(
+    state: CommonState, file: str | None, backends: bool, src_crs: str | None, as_json: bool
+) -> None:
+    """Show what a model expects and was trained on, or the grid and bands of a raster.
 
-    document = info(file, src_crs)
+    \b
+    comix info model.safetensors
+    comix info hsi.tif -v
+    comix info --backends
+    """
+    if (file is None) != backends:
+        raise UsageError("give a file, or --backends alone")
+    document = _about(file, src_crs)
     if as_json:
         click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    elif document["kind"] == "backends":
+        _print_backends(document)
     elif document["kind"] == "model":
         _print_model(document, detailed=state.verbosity > 0)
     else:
         _print_raster(document, detailed=state.verbosity > 0)
+
+
+def _about(file: str | None, src_crs: str | None) -> dict[str, Any]:
+    if file is None:
+        from comix_cli.tools.backends import describe_backends
+
+        return describe_backends()
+    from comix_cli.tools.info import info
+
+    return info(file, src_crs)
+
+
+def _print_backends(document: dict[str, Any]) -> None:
+    print_table(
+        "Backends of the deformable operator, the fastest first",
+        ("name", "works here"),
+        [[name, reason or "yes"] for name, reason in document["backends"].items()],
+    )
+    print_table(
+        "What auto picks",
+        ("device", "number type", "window", "backend", "faster ones passed over"),
+        [
+            [
+                job["device"],
+                job["dtype"],
+                f"{job['kernel']} x {job['kernel']}",
+                job["picked"],
+                "; ".join(f"{name}: {reason}" for name, reason in job["passed_over"].items()),
+            ]
+            for job in document["auto"]
+        ],
+    )
 
 
 def _print_model(document: dict[str, Any], *, detailed: bool) -> None:

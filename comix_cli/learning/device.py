@@ -6,6 +6,8 @@ import torch
 
 from comix_cli.errors import UsageError
 
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+
 
 def choose_device(name: str) -> torch.device:
     """The device by name; `auto` takes a CUDA GPU when there is one, else the CPU.
@@ -26,6 +28,13 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def every_one(device: torch.device) -> tuple[torch.device, ...]:
+    """The devices that a name stands for: `cuda` without a number is every GPU that torch sees."""
+    if device.type != "cuda" or device.index is not None:
+        return (device,)
+    return tuple(torch.device("cuda", number) for number in range(torch.cuda.device_count()))
+
+
 def set_threads(threads: int | None) -> None:
     """Compute with so many CPU threads; None leaves torch's choice."""
     if threads is not None:
@@ -33,27 +42,42 @@ def set_threads(threads: int | None) -> None:
 
 
 def check_number_type(name: str, device: torch.device) -> torch.dtype:
-    """The number type by name, where the device really has it.
+    """The number type by name; `auto` is bfloat16 on a GPU that has it, else float32.
 
     Raises:
-        UsageError: This processor only imitates it, which is slower than single precision.
+        UsageError: The device only imitates it, which is slower than single precision.
     """
+    if name == "auto":
+        half = device.type == "cuda" and has_bfloat16(device)
+        return torch.bfloat16 if half else torch.float32
     if name == "float32":
         return torch.float32
-    if name != "bfloat16":
-        raise UsageError(f"--precision {name}: not known", remedy="use float32 or bfloat16")
-    if not _has_bfloat16(device):
+    if name not in PRECISIONS:
+        raise UsageError(f"--precision {name}: not known", remedy=f"use {', '.join(PRECISIONS)}")
+    if name == "float16" and device.type != "cuda":
+        raise UsageError(
+            f"--precision float16: this is for GPUs, not for {device.type}",
+            remedy="leave --precision out",
+        )
+    if name == "bfloat16" and not has_bfloat16(device):
         raise UsageError(
             f"--precision bfloat16: this {device.type} has no arithmetic for it, and imitating it "
             "is slower than float32",
             remedy="leave --precision out",
         )
-    return torch.bfloat16
+    return {"float16": torch.float16, "bfloat16": torch.bfloat16}[name]
 
 
-def _has_bfloat16(device: torch.device) -> bool:
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device really computes in bfloat16."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     flags = torch.backends.cpu.get_cpu_capability()
     known = (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported)
     return flags != "DEFAULT" and any(has_it() for has_it in known)
+
+
+def free_on(device: torch.device) -> int:
+    """Bytes that are free on a GPU, those that torch keeps for itself among them."""
+    free: int = torch.cuda.mem_get_info(device)[0]
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,42 @@ def axis_weights(size: int, starts: Sequence[int], window: int) -> NDArray[np.fl
     return np.stack([ramp / total[s : s + window] for s in starts]).astype(np.float32)
 
 
+class Arrays(Protocol):
+    """What the blender needs of whoever keeps its arrays, beyond slices and sums of them."""
+
+    def empty(self, shape: tuple[int, ...]) -> Any:
+        """Memory for single precision numbers."""
+
+    def constant(self, values: NDArray[np.float32]) -> Any:
+        """An array with these values."""
+
+    def multiply(self, one: Any, other: Any, out: Any) -> None:
+        """The product, written to `out`."""
+
+    def copy(self, array: Any) -> Any:
+        """A copy, contiguous."""
+
+
+class NumpyArrays:
+    """Arrays on the host."""
+
+    def empty(self, shape: tuple[int, ...]) -> Any:
+        """Memory for single precision numbers."""
+        return np.empty(shape, np.float32)
+
+    def constant(self, values: NDArray[np.float32]) -> Any:
+        """The values as they are."""
+        return values
+
+    def multiply(self, one: Any, other: Any, out: Any) -> None:
+        """The product, written to `out`."""
+        np.multiply(one, other, out=out)
+
+    def copy(self, array: Any) -> Any:
+        """A copy, contiguous."""
+        return array.copy()
+
+
 class StripBlender:
     """Blends the windows of a plan and lets go of every row that no later window can touch.
 
@@ -61,22 +98,25 @@ class StripBlender:
     Args:
         plan: The windows, row-major.
         channels: Channels of the values to blend.
+        arrays: Where values are kept and blended; the host if nothing is said.
     """
 
-    def __init__(self, plan: WindowPlan, channels: int) -> None:
+    def __init__(self, plan: WindowPlan, channels: int, arrays: Arrays | None = None) -> None:
         self._plan = plan
+        self._arrays = kept = arrays or NumpyArrays()
         (height, width), (rows, columns) = plan.shape, plan.window
-        self._row_weights = axis_weights(height, plan.row_starts, rows)
-        self._column_weights = axis_weights(width, plan.col_starts, columns)
-        self._strip = np.zeros((channels, rows, width), np.float32)
+        self._row_weights = kept.constant(axis_weights(height, plan.row_starts, rows))
+        self._column_weights = kept.constant(axis_weights(width, plan.col_starts, columns))
+        self._strip = kept.empty((channels, rows, width))
+        self._strip[:] = 0
         # Two buffers of a window's size, in turn: what the row of windows in work amounts to from
         # the next window's left edge on is a view of one, and the other is free.
-        self._buffers = deque(np.empty((channels, rows, columns), np.float32) for _ in range(2))
+        self._buffers = deque(kept.empty((channels, rows, columns)) for _ in range(2))
         self._across = self._buffers[0][:, :, :0]
-        self._finished: deque[tuple[int, NDArray[np.float32]]] = deque()
+        self._finished: deque[tuple[int, Any]] = deque()
         self._added = 0
 
-    def add(self, window: Window, values: NDArray[np.float32] | None) -> None:
+    def add(self, window: Window, values: Any | None) -> None:
         """Blend in the next window of the plan.
 
         Args:
@@ -97,7 +137,7 @@ class StripBlender:
         if column == len(self._plan.col_starts) - 1:
             self._release(row)
 
-    def finished(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    def finished(self) -> Iterator[tuple[int, Any]]:
         """The rows that are complete and have not been fetched yet, top to bottom.
 
         Yields:
@@ -120,13 +160,15 @@ class StripBlender:
         height, width = self._plan.window
         return Window(self._plan.row_starts[row], self._plan.col_starts[column], height, width)
 
-    def _accumulate(self, column: int, values: NDArray[np.float32]) -> None:
+    def _accumulate(self, column: int, values: Any) -> None:
         """Add a window to the row of windows in work."""
         self._buffers.rotate()
         whole = self._buffers[0]
         if values.shape != whole.shape:
-            raise ValueError(f"expected values of shape {whole.shape}, not {values.shape}")
-        np.multiply(values, self._column_weights[column], out=whole)
+            raise ValueError(
+                f"expected values of shape {tuple(whole.shape)}, not {tuple(values.shape)}"
+            )
+        self._arrays.multiply(values, self._column_weights[column], whole)
         whole[:, :, : self._across.shape[2]] += self._across
         self._across = whole
 
@@ -140,7 +182,7 @@ class StripBlender:
         done = self._across[:, :, :step]
         start, count = self._plan.col_starts[column], done.shape[2]
         weighted = self._buffers[1][:, :, :count]
-        np.multiply(done, self._row_weights[row][:, np.newaxis], out=weighted)
+        self._arrays.multiply(done, self._row_weights[row][:, None], weighted)
         self._strip[:, :, start : start + count] += weighted
         self._across = self._across[:, :, step:]
 
@@ -148,10 +190,10 @@ class StripBlender:
         """Hand out what the last row of windows finished, and move the rest of the strip up."""
         starts = self._plan.row_starts
         done = _step(starts, row, self._plan.shape[0])
-        self._finished.append((starts[row], self._strip[:, :done].copy()))
+        self._finished.append((starts[row], self._arrays.copy(self._strip[:, :done])))
         kept = self._strip.shape[1] - done
-        for channel in self._strip:  # one at a time: NumPy copies what overlaps
-            channel[:kept] = channel[done:]
+        for channel in self._strip:  # one at a time, because what overlaps has to be copied
+            channel[:kept] = self._arrays.copy(channel[done:])
             channel[kept:] = 0
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from comix_cli.errors import UsageError
+from comix_cli.mapping.device import BUFFERS
 from comix_cli.mapping.feed import carry_bytes
 from comix_cli.mapping.predict import Pace
 from comix_cli.scene.windows import WindowPlan
@@ -17,6 +18,9 @@ MB = 1_000_000
 # Allocators keep what was freed in pieces too small to use again.
 FRAGMENTATION = 1.2
 SMALLEST_CACHE = 16 * MB
+# A GPU is busy long before it computes so many windows at once, and others may want memory too.
+MOST_AT_ONCE = 64
+SHARE_OF_GPU = 0.7
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Costs:
         strip: The blender, and rows on their way to the file.
         carry: Rows kept so that they are not read twice.
         cache: What GDAL should be able to keep so that no block of a file is decoded twice.
+        locked: One window's share of the page-locked memory from which it is copied to a GPU; 0 on
+            a CPU.
     """
 
     base: int
@@ -42,6 +48,7 @@ class Costs:
     strip: int
     carry: int
     cache: int
+    locked: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ def plan_costs(
     base: int,
     forward: int,
     cache: int,
+    on_gpu: bool = False,
 ) -> Costs:
     """What a plan costs.
 
@@ -85,6 +93,7 @@ def plan_costs(
         base: What the process holds already.
         forward: What the network needs for one window.
         cache: What GDAL should keep.
+        on_gpu: Whether windows are copied to a GPU.
     """
     pixels, (height, width) = size[0] * size[1], plan.window
     steps = [below - above for above, below in pairwise(plan.row_starts)]
@@ -102,6 +111,7 @@ def plan_costs(
         strip=height * per_row + 2 * finished * (per_row + row_bytes),
         carry=carry_bytes(plan, channels),
         cache=cache,
+        locked=BUFFERS * pixels * channels * 4 if on_gpu else 0,
     )
 
 
@@ -137,6 +147,20 @@ def fit(costs: Costs, threads: int, batch: int, limit: int) -> Budget:
     )
 
 
+def batch_on_gpu(free: int, forward: int, plan: WindowPlan, classes: int) -> int:
+    """How many windows a GPU takes at once, so that its memory is not the limit.
+
+    Args:
+        free: Bytes free on the GPU.
+        forward: What the network needs for one window.
+        plan: The windows; the blender's strip lies on the GPU as well.
+        classes: Classes.
+    """
+    strip = (classes + 1) * 4 * plan.shape[1] * plan.window[0]
+    left = SHARE_OF_GPU * free - 2 * strip
+    return max(1, min(MOST_AT_ONCE, len(plan), int(left / max(1, FRAGMENTATION * forward))))
+
+
 def _with_margin(size: int) -> int:
     """Megabytes a little above a size: the next run's libraries may take a little more."""
     return -(-int(1.03 * size) // (10 * MB)) * 10
@@ -151,6 +175,7 @@ def _total(costs: Costs, way: Budget) -> int:
     windows = way.pace.batch * (way.pace.ahead + 2)  # one more is being read, one being blended
     moving = (
         windows * (costs.window + costs.prediction)
+        + way.pace.batch * way.pace.workers * costs.locked
         + way.pace.batch * way.pace.workers * costs.forward
         + costs.reading
         + costs.strip

@@ -1,120 +1,52 @@
-"""From prepared windows of a scene to finished rows of probabilities.
-
-A CPU computes windows side by side, each alone and in one thread: that is faster than sharing every
-small operation among all threads, and what a window becomes then depends neither on the number of
-threads nor on the windows around it. Another device computes them in batches.
-"""
+"""From prepared windows of a scene to finished rows of probabilities."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from comix_cli.mapping.blend import StripBlender
+from comix_cli.mapping.blend import Arrays, StripBlender
+from comix_cli.mapping.device import DeviceEngine
 from comix_cli.mapping.feed import Prepared
+from comix_cli.mapping.predictor import Predictor, Values
+from comix_cli.mapping.side_by_side import SideBySide
 from comix_cli.mapping.threads import in_order, prefetched, thread_pool
 from comix_cli.progress import Progress, Task
-from comix_cli.scene.stack import Block
-from comix_cli.scene.windows import WindowPlan
+from comix_cli.scene.windows import Window, WindowPlan
 
 Item = TypeVar("Item")
-Values = NDArray[np.float32]
+Row = tuple[int, Values, NDArray[np.bool_]]
 
 
-@dataclass(frozen=True)
-class Predictor:
-    """A network ready to be asked for class probabilities.
+class Engine(Protocol):
+    """What computes: windows, and what becomes of them until they are rows on the host.
 
     Attributes:
-        network: In evaluation mode, on `device`.
-        classes: How many classes the network tells apart.
-        device: Where the network is.
-        number_type: What it computes in; single precision unless told otherwise.
+        classes: How many classes there are.
+        arrays: Where the engine's values can be blended.
+        behind: How many lots of rows may be on their way to the host at once.
     """
 
-    network: nn.Module
     classes: int
-    device: torch.device
-    number_type: torch.dtype = torch.float32
+    arrays: Arrays
+    behind: int
 
-    def __call__(self, blocks: Sequence[Block]) -> Values:
-        """Probabilities `(B, classes, H, W)` of blocks of normalised values of one size."""
-        hsi = self._tensor([block.hsi for block in blocks])
-        x = self._tensor([block.x for block in blocks])
-        with torch.inference_mode(), self._autocast():
-            logits = self.network(*((hsi, x) if x.shape[1] else (hsi,)))
-            probabilities: Values = logits.float().softmax(dim=1).cpu().numpy()
-        return probabilities
+    def workers(self, count: int) -> AbstractContextManager[ThreadPoolExecutor]:
+        """Threads in which `predict` is called."""
 
-    def _tensor(self, arrays: Sequence[Values]) -> torch.Tensor:
-        """Arrays of one shape as a batch; a single one is not copied."""
-        batch = arrays[0][np.newaxis] if len(arrays) == 1 else np.stack(arrays)
-        return torch.from_numpy(batch).to(self.device)
+    def predict(self, batch: list[Prepared]) -> list[tuple[Window, Any | None]]:
+        """`(classes + 1, h, w)` of each window, probabilities and validity; None for nothing."""
 
-    def _autocast(self) -> torch.autocast | nullcontext[None]:
-        if self.number_type == torch.float32:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=self.number_type)
-
-
-class HalvingPredictor:
-    """A predictor that goes on with half the batch where the device's memory does not suffice.
-
-    Args:
-        predictor: What predicts.
-        progress: Who is told.
-    """
-
-    def __init__(self, predictor: Predictor, progress: Progress) -> None:
-        self._predictor, self._progress = predictor, progress
-        self._most: int | None = None
-
-    def __call__(self, blocks: Sequence[Block]) -> Values:
-        """As the predictor's.
-
-        Raises:
-            torch.OutOfMemoryError: Not even one window fits.
-        """
-        parts = []
-        rest = list(blocks)
-        while rest:
-            size = min(self._most or len(rest), len(rest))
-            found = self._try(rest[:size])
-            if found is not None:
-                parts.append(found)
-                rest = rest[size:]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _try(self, blocks: Sequence[Block]) -> Values | None:
-        """The probabilities, or None where the memory did not suffice and fewer are to be tried."""
-        try:
-            return self._predictor(blocks)
-        except RuntimeError as error:
-            if len(blocks) == 1 or not _is_out_of_memory(error):
-                raise
-        # Outside of the handler: the error holds on to the tensors of the attempt.
-        self._most = len(blocks) // 2
-        self._progress.warn(
-            f"{len(blocks)} windows at once do not fit into the memory of "
-            f"{self._predictor.device}: going on with {self._most}"
-        )
-        torch.cuda.empty_cache()
-        return None
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Libraries below torch say so in their own ways."""
-    said = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in said
+    def to_host(self, rows: Any) -> Callable[[], Values]:
+        """Begin to bring finished rows to the host; the function waits until they are there."""
 
 
 @dataclass(frozen=True)
@@ -134,19 +66,16 @@ class Pace:
 
 def predict_rows(
     feed: Iterable[Prepared],
-    predictor: Predictor,
+    predictors: Sequence[Predictor],
     plan: WindowPlan,
     pace: Pace,
     progress: Progress,
-) -> Generator[tuple[int, Values, NDArray[np.bool_]], None, None]:
+) -> Generator[Row, None, None]:
     """Finished rows of a scene from top to bottom.
-
-    One thread reads, `pace.workers` threads predict, and the caller's thread blends in the order of
-    the plan; rows that no later window can touch are yielded and forgotten.
 
     Args:
         feed: The windows of the plan, in its order.
-        predictor: The network.
+        predictors: The network, on a CPU or once on each of some GPUs.
         plan: The windows.
         pace: How much is done at once.
         progress: Who is told.
@@ -155,91 +84,55 @@ def predict_rows(
         The first row, the blended probabilities `(classes, rows, W)`, and where they are valid
         `(rows, W)`.
     """
+    first = predictors[0]
+    on_cpu = first.device.type == "cpu"
+    engine = SideBySide(first, progress) if on_cpu else DeviceEngine(predictors, progress)
+    return blended_rows(feed, engine, plan, pace, progress)
+
+
+def blended_rows(
+    feed: Iterable[Prepared], engine: Engine, plan: WindowPlan, pace: Pace, progress: Progress
+) -> Generator[Row, None, None]:
+    """As `predict_rows`, by an engine.
+
+    One thread reads, `pace.workers` threads predict, and the caller's thread blends in the order of
+    the plan; rows that no later window can touch are yielded and forgotten.
+    """
     # Validity travels through the blender as one more channel: its blended value is 1 where every
     # window saw a valid pixel and 0 where every window saw none; windows never disagree.
-    blender = StripBlender(plan, predictor.classes + 1)
+    blender = StripBlender(plan, engine.classes + 1, engine.arrays)
+    leaving: deque[tuple[int, Callable[[], Values]]] = deque()
     with progress.task("classifying", len(plan)) as task:
-        for batch in _predicted(feed, predictor, pace, progress):
-            yield from _blend(blender, batch, task)
+        for batch in _predicted(feed, engine, pace):
+            _blend(blender, batch, task)
+            for row, rows in blender.finished():
+                leaving.append((row, engine.to_host(rows)))
+            yield from _arrived(leaving, engine.behind)
+        yield from _arrived(leaving, 0)
 
 
-def _blend(
-    blender: StripBlender, batch: list[tuple[Prepared, Values | None]], task: Task
-) -> Iterator[tuple[int, Values, NDArray[np.bool_]]]:
-    for prepared, values in batch:
-        blender.add(prepared.window, values)
-    for row, rows in blender.finished():
+def _arrived(leaving: deque[tuple[int, Callable[[], Values]]], behind: int) -> Iterator[Row]:
+    while len(leaving) > behind:
+        row, wait = leaving.popleft()
+        rows = wait()
         yield row, rows[:-1], rows[-1] > 0.5
+
+
+def _blend(blender: StripBlender, batch: list[tuple[Window, Any | None]], task: Task) -> None:
+    for window, values in batch:
+        blender.add(window, values)
     task.advance(len(batch))
 
 
 def _predicted(
-    feed: Iterable[Prepared], predictor: Predictor, pace: Pace, progress: Progress
-) -> Iterator[list[tuple[Prepared, Values | None]]]:
-    """Batches of windows with `(classes + 1, h, w)` each: probabilities, then validity."""
-    ask = HalvingPredictor(predictor, progress)
-
-    def predict(batch: list[Prepared]) -> list[tuple[Prepared, Values | None]]:
-        return _with_validity(batch, ask, predictor.classes)
-
+    feed: Iterable[Prepared], engine: Engine, pace: Pace
+) -> Iterator[list[tuple[Window, Any | None]]]:
     with (
         thread_pool(1, "comix-reader") as reader,
-        _workers(predictor.device, pace.workers) as workers,
+        engine.workers(pace.workers) as workers,
     ):
         batches = prefetched(reader, batched(feed, pace.batch), 1)
-        yield from in_order(workers, predict, batches, pace.ahead)
-
-
-def predict_windows(
-    predictor: Predictor, blocks: Iterable[Block], workers: int
-) -> Iterator[Values]:
-    """Probabilities `(1, classes, H, W)` of one block after the other, and nothing else."""
-    with _workers(predictor.device, workers) as pool:
-        yield from in_order(pool, lambda block: predictor([block]), blocks, 2 * workers)
-
-
-@contextmanager
-def _workers(device: torch.device, count: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that predict; on a CPU torch computes every operation in the one that asks for it."""
-    one_thread = device.type == "cpu"
-    with (
-        single_threaded() if one_thread else nullcontext(),
-        thread_pool(count, "comix-worker", _use_one_thread if one_thread else None) as pool,
-    ):
-        yield pool
-
-
-def _with_validity(
-    batch: list[Prepared], ask: HalvingPredictor, classes: int
-) -> list[tuple[Prepared, Values | None]]:
-    blocks = [prepared.inputs for prepared in batch if prepared.inputs is not None]
-    found = iter(ask(blocks)) if blocks else iter(())
-    result: list[tuple[Prepared, Values | None]] = []
-    for prepared in batch:
-        window, values = prepared.window, None
-        if prepared.inputs is not None:
-            values = np.empty((classes + 1, window.height, window.width), np.float32)
-            values[:-1] = next(found)[:, : window.height, : window.width]
-            values[-1] = prepared.inputs.valid
-        # The inputs are not needed any longer, and are by far the largest part.
-        result.append((Prepared(window, None), values))
-    return result
-
-
-@contextmanager
-def single_threaded() -> Iterator[None]:
-    """Let torch compute every operation in the thread that asks for it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _use_one_thread() -> None:
-    # OpenMP keeps the number for each thread that opens a parallel region.
-    torch.set_num_threads(1)
+        yield from in_order(workers, engine.predict, batches, pace.ahead)
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -14,7 +14,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode  # no public name, as torch's own tools
 from torch.utils._pytree import tree_leaves
 
-from comix_cli.mapping.predict import Predictor, predict_windows, single_threaded
+from comix_cli.mapping.predictor import Predictor, single_threaded
+from comix_cli.mapping.side_by_side import predict_windows
 from comix_cli.scene.stack import Block
 
 # A larger window takes as much more as it has more pixels.

@@ -106,7 +106,7 @@ def forecast(options: ClassifyOptions, progress: Progress) -> Forecast:
     with prepared(options, progress) as job:
         bands, *channels = job.stack.channels
         each = seconds_per_window(
-            job.predictor, bands, sum(channels), job.size[0], job.budget.pace.workers
+            job.predictors[0], bands, sum(channels), job.size[0], job.budget.pace.workers
         )
         area = job.area
         wanted = len(job.plan) if area is None else sum(map(area.touches, job.plan))
@@ -117,7 +117,7 @@ def forecast(options: ClassifyOptions, progress: Progress) -> Forecast:
             job.limit,
             wanted,
             wanted * each,
-            str(job.predictor.device),
+            ", ".join(str(predictor.device) for predictor in job.predictors),
         )
 
 
@@ -143,7 +143,7 @@ def _map(job: Job, outputs: Outputs, progress: Progress) -> None:
     )
     with (
         # Closed, so that nobody still reads rasters that an error has closed.
-        closing(predict_rows(feed, job.predictor, job.plan, job.budget.pace, progress)) as rows,
+        closing(predict_rows(feed, job.predictors, job.plan, job.budget.pace, progress)) as rows,
         in_background(outputs.write_rows, 1) as write,
     ):
         for row, probabilities, valid in rows:

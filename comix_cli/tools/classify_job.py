@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,10 +14,16 @@ import rasterio
 import torch
 
 from comix_cli.errors import UsageError
-from comix_cli.learning.device import check_number_type, choose_device, set_threads
+from comix_cli.learning.device import (
+    check_number_type,
+    choose_device,
+    every_one,
+    free_on,
+    set_threads,
+)
 from comix_cli.learning.model_file import ModelCard, load_model
-from comix_cli.mapping.budget import MB, Budget, fit, plan_costs
-from comix_cli.mapping.predict import Predictor
+from comix_cli.mapping.budget import MB, Budget, batch_on_gpu, fit, plan_costs
+from comix_cli.mapping.predictor import Predictor
 from comix_cli.mapping.rehearsal import rehearse
 from comix_cli.progress import Progress
 from comix_cli.scene.cache import cache_bytes
@@ -56,10 +63,11 @@ class ClassifyOptions:
         mask_layer: The layer of a file with several.
         window: Side of the windows in pixels; None for the size that the model was trained on.
         overlap: Pixels that neighbouring windows share at least; None for a third of the window.
-        batch_size: Windows that a GPU computes at once; a CPU computes each alone.
-        device: `auto`, `cpu`, `cuda`, ...
+        batch_size: Windows that a GPU computes at once; None for as many as its memory suggests. A
+            CPU computes each alone.
+        device: `auto`, `cpu`, `cuda` (every GPU there is), `cuda:1`, ...
         threads: CPU threads to compute with; None for all.
-        precision: Number type to compute in: `float32` or `bfloat16`.
+        precision: Number type to compute in: `auto`, `float32`, `bfloat16` or `float16`.
         compile: Let torch compile the network first.
         ram: Megabytes that the process may take; None for most of what is free.
     """
@@ -71,10 +79,10 @@ class ClassifyOptions:
     mask_layer: str | None = None
     window: int | None = None
     overlap: int | None = None
-    batch_size: int = 4
+    batch_size: int | None = None
     device: str = "auto"
     threads: int | None = None
-    precision: str = "float32"
+    precision: str = "auto"
     compile: bool = False
     ram: int | None = None
 
@@ -86,7 +94,7 @@ class Job:
     Attributes:
         stack: The open rasters.
         card: What the model says of itself.
-        predictor: The network, prepared for inference.
+        predictors: The network, prepared for inference, once on each device.
         plan: The windows.
         size: Height and width of the windows as the network sees them.
         area: The part of the scene that is wanted; None for all of it.
@@ -96,7 +104,7 @@ class Job:
 
     stack: Stack
     card: ModelCard
-    predictor: Predictor
+    predictors: tuple[Predictor, ...]
     plan: WindowPlan
     size: tuple[int, int]
     area: Area | None
@@ -133,11 +141,13 @@ def prepared(options: ClassifyOptions, progress: Progress) -> Iterator[Job]:
             predictor, bands, sum(channels), side, fixed=card.spec.window, compiled=options.compile
         )
         limit = _limit(options.ram)
-        budget = _budget(options, stack, card, device, plan, side, forward, limit)
+        devices = every_one(device)
+        budget = _budget(options, stack, card, devices, plan, side, forward, limit)
         if not options.compile:
             predictor = _without_python(predictor, bands, sum(channels), side)
+        predictors = tuple(_on(predictor, other, options) for other in devices)
         with rasterio.Env(GDAL_CACHEMAX=budget.cache):
-            yield Job(stack, card, predictor, plan, (side, side), area, limit, budget)
+            yield Job(stack, card, predictors, plan, (side, side), area, limit, budget)
 
 
 def _without_python(predictor: Predictor, bands: int, channels: int, side: int) -> Predictor:
@@ -147,6 +157,16 @@ def _without_python(predictor: Predictor, bands: int, channels: int, side: int) 
     shapes = [count for count in (bands, channels) if count]
     inputs = [torch.zeros(1, count, side, side) for count in shapes]
     return replace(predictor, network=traced(predictor.network, *inputs))
+
+
+def _on(predictor: Predictor, device: torch.device, options: ClassifyOptions) -> Predictor:
+    """The predictor on one of several devices; itself on the first."""
+    if device.type == "cpu" or device.index in (None, 0, predictor.device.index):
+        return replace(predictor, device=device)
+    network = copy.deepcopy(predictor.network).to(device)
+    if options.compile:
+        network.compile()
+    return replace(predictor, network=network, device=device)
 
 
 def _warn_about_values(stack: Stack, card: ModelCard, progress: Progress) -> None:
@@ -189,13 +209,13 @@ def _budget(
     options: ClassifyOptions,
     stack: Stack,
     card: ModelCard,
-    device: torch.device,
+    devices: tuple[torch.device, ...],
     plan: WindowPlan,
     side: int,
     forward: int,
     limit: int,
 ) -> Budget:
-    on_cpu = device.type == "cpu"
+    on_cpu = devices[0].type == "cpu"
     costs = plan_costs(
         plan,
         (side, side),
@@ -206,10 +226,13 @@ def _budget(
         base=resident_bytes() + (GRAPH if on_cpu else 0),
         forward=forward if on_cpu else 0,
         cache=cache_bytes(stack, plan.window[0]),
+        on_gpu=not on_cpu,
     )
     if on_cpu:
         return fit(costs, torch.get_num_threads(), 1, limit)
-    return fit(costs, 1, options.batch_size, limit)
+    free = min(free_on(device) for device in devices)
+    batch = options.batch_size or batch_on_gpu(free, forward, plan, len(card.legend))
+    return fit(costs, len(devices), batch, limit)
 
 
 def _plan(options: ClassifyOptions, card: ModelCard, window: int, grid: Grid) -> WindowPlan:

@@ -15,7 +15,9 @@ import torch
 from benchmarks.bench_map import table
 from torch import nn
 
-from comix_cli.mapping.predict import Predictor, predict_windows
+from comix_cli.learning.device import has_bfloat16
+from comix_cli.mapping.predictor import Predictor
+from comix_cli.mapping.side_by_side import predict_windows
 from comix_cli.scene.stack import Block
 from comix_models.build import build_model
 from comix_models.fuse import fuse, traced
@@ -66,9 +68,11 @@ def in_batches(network: nn.Module) -> Callable[[Sequence[Block]], None]:
     return run
 
 
-def side_by_side(network: nn.Module) -> Callable[[Sequence[Block]], None]:
+def side_by_side(
+    network: nn.Module, number_type: torch.dtype = torch.float32
+) -> Callable[[Sequence[Block]], None]:
     """As comix does: a window a thread."""
-    predictor = Predictor(network, CLASSES, CPU)
+    predictor = Predictor(network, CLASSES, CPU, number_type)
 
     def run(windows: Sequence[Block]) -> None:
         for _ in predict_windows(predictor, windows, torch.get_num_threads()):
@@ -113,6 +117,8 @@ def main() -> None:
         fused = fuse(network)
         graph = traced(fused, *inputs(1))
         ways = [in_batches(network), in_batches(fused), side_by_side(fused), side_by_side(graph)]
+        if has_bfloat16(CPU):
+            ways.append(side_by_side(fused, torch.bfloat16))
         if arguments.compile:
             compiled = fuse(network)
             compiled.compile()
@@ -122,6 +128,7 @@ def main() -> None:
         rows.append((name, *found, found[0] / found[3], f"{100 * same:.2f} %, {most:.3f}"))
     head = ["preset", "as trained, batches (ms)", "fused, batches", "fused, side by side"]
     head += ["one graph, side by side"]
+    head += ["fused, bfloat16, side by side"] if has_bfloat16(CPU) else []
     head += ["fused, compiled, side by side"] if arguments.compile else []
     table([*head, "before / after", "bfloat16: same class, largest difference"], rows)
 

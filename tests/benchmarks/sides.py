@@ -23,7 +23,8 @@ from rasterio.vrt import WarpedVRT
 
 from comix_cli.learning.model_file import ModelCard, load_model
 from comix_cli.mapping.blend import window_ramp
-from comix_cli.mapping.predict import Predictor, predict_windows
+from comix_cli.mapping.predictor import Predictor
+from comix_cli.mapping.side_by_side import predict_windows
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.stack import Block
 from comix_cli.scene.windows import WindowPlan, plan_windows

@@ -71,6 +71,23 @@ def test_every_option_of_the_commented_project_file_exists(tmp_path: Path) -> No
         assert "has no option" not in outcome.error, outcome.error
 
 
+def test_info_tells_what_computes_the_operator(tmp_path: Path) -> None:
+    text = comix(tmp_path, "info", "--backends").out
+    assert "dcnv4" in text
+    assert "What auto picks" in text
+    document = json.loads(comix(tmp_path, "info", "--backends", "--json").out)
+    assert list(document["backends"]) == ["dcnv4", "triton", "cpu", "torch"]
+    jobs = [job for job in document["auto"] if job["device"] == "cpu"]
+    assert {(job["kernel"], job["picked"]) for job in jobs} == {(3, "cpu"), (7, "cpu")}
+
+
+@pytest.mark.parametrize("arguments", [(), ("hsi.tif", "--backends")])
+def test_info_wants_a_file_or_backends(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    refused = comix(tmp_path, "info", *arguments)
+    assert refused.code == 2
+    assert "give a file, or --backends alone" in refused.error
+
+
 @pytest.mark.parametrize("command", ["train", "classify", "evaluate", "info", "init", "demo"])
 def test_every_command_has_help_and_the_shared_options(tmp_path: Path, command: str) -> None:
     text = comix(tmp_path, command, "--help").out

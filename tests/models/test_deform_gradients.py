@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
+from backends import BACKENDS, device_of, run_operator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from comix_models.deform import DeformShape, deform_conv2d
+from comix_models.deform import DeformShape
 from comix_models.deform.jobs import slabs_of
-
-BACKENDS = ("torch", "cpu")
 
 
 def tensors(
@@ -38,22 +38,19 @@ def tensors(
     return both[0].requires_grad_(), both[1].requires_grad_()
 
 
-def operator(value: Tensor, offset_mask: Tensor, *, shape: DeformShape, backend: str) -> Tensor:
-    return deform_conv2d(
-        value,
-        offset_mask,
-        kernel=shape.kernel,
-        groups=shape.groups,
-        stride=shape.stride,
-        padding=shape.padding,
-        dilation=shape.dilation,
-        remove_center=shape.remove_center,
-        backend=backend,
+def gradcheck(function: Callable[..., Tensor], inputs: Sequence[Tensor], backend: str) -> bool:
+    """torch's check against finite differences, along random directions in the interpreter."""
+    on_gpu = device_of(backend) == "cuda"
+    return torch.autograd.gradcheck(
+        function,
+        inputs,
+        nondet_tol=1e-10 if on_gpu else 0.0,  # a GPU adds in no fixed order
+        fast_mode=backend == "triton" and not on_gpu,
     )
 
 
 def gradients(value: Tensor, offset_mask: Tensor, shape: DeformShape, backend: str) -> list[Tensor]:
-    result = operator(value, offset_mask, shape=shape, backend=backend)
+    result = run_operator(value, offset_mask, shape, backend)
     towards = torch.randn(result.shape, generator=torch.Generator().manual_seed(1))
     return list(torch.autograd.grad(result, (value, offset_mask), towards.to(result.dtype)))
 
@@ -71,23 +68,22 @@ def gradients(value: Tensor, offset_mask: Tensor, shape: DeformShape, backend: s
 )
 def test_gradients_equal_finite_differences(backend: str, shape: DeformShape) -> None:
     inputs = tensors(shape, (1, 3, 2), 3, torch.float64)
-    function = functools.partial(operator, shape=shape, backend=backend)
-    assert torch.autograd.gradcheck(function, inputs)
+    function = functools.partial(run_operator, shape=shape, backend=backend)
+    assert gradcheck(function, inputs, backend)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_gradients_know_that_offset_scale_stretches_the_offsets(backend: str) -> None:
-    shape = DeformShape(3, groups=1, padding=1)
+    shape = DeformShape(3, groups=1, padding=1, offset_scale=0.9)
     inputs = tensors(shape, (1, 3, 3), 2, torch.float64)
 
     def function(value: Tensor, offset_mask: Tensor) -> Tensor:
-        return deform_conv2d(
-            value, offset_mask, kernel=3, groups=1, offset_scale=0.9, backend=backend
-        )
+        return run_operator(value, offset_mask, shape, backend)
 
-    assert torch.autograd.gradcheck(function, inputs)
+    assert gradcheck(function, inputs, backend)
 
 
+@pytest.mark.parametrize("backend", ["cpu", "triton"])
 @settings(max_examples=25, deadline=None)
 @given(
     kernel=st.sampled_from((1, 3, 5, 7)),
@@ -97,13 +93,32 @@ def test_gradients_know_that_offset_scale_stretches_the_offsets(backend: str) ->
     seed=st.integers(0, 2**32),
 )
 def test_backends_agree_on_the_gradients_in_single_precision(
-    kernel: int, groups: int, group_width: int, size: tuple[int, int, int], seed: int
+    backend: str,
+    kernel: int,
+    groups: int,
+    group_width: int,
+    size: tuple[int, int, int],
+    seed: int,
 ) -> None:
     shape = DeformShape(kernel, groups, padding=kernel // 2)
     inputs = tensors(shape, size, group_width, torch.float32, seed)
-    ours, reference = (gradients(*inputs, shape, backend) for backend in ("cpu", "torch"))
+    ours, reference = (gradients(*inputs, shape, name) for name in (backend, "torch"))
     for own, other in zip(ours, reference, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kernel", [3, 7])
+def test_gradients_in_bfloat16_are_those_of_the_same_numbers(backend: str, kernel: int) -> None:
+    shape = DeformShape(kernel, groups=2, padding=kernel // 2)
+    inputs = [tensor.detach().bfloat16() for tensor in tensors(shape, (2, 9, 7), 16, torch.float32)]
+    half = [tensor.clone().requires_grad_() for tensor in inputs]
+    double = [tensor.double().requires_grad_() for tensor in inputs]
+    ours = gradients(half[0], half[1], shape, backend)
+    exact = gradients(double[0], double[1], shape, "torch")
+    for own, other in zip(ours, exact, strict=True):
+        assert own.dtype == torch.bfloat16
+        assert (own.double() - other).norm() / other.norm() < 1e-2
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -119,10 +134,11 @@ def test_a_position_that_is_no_position_has_no_gradient(backend: str) -> None:
     assert not grad_offset_mask[..., [0, 1, 2, 3, 18, 19]].any()
 
 
-def test_the_padding_of_the_scalars_has_no_gradient() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_padding_of_the_scalars_has_no_gradient(backend: str) -> None:
     shape = DeformShape(3, groups=1, padding=1)
     inputs = tensors(shape, (1, 5, 5), 16, torch.float32)
-    assert not gradients(*inputs, shape, "cpu")[1][..., 27:].any()
+    assert not gradients(*inputs, shape, backend)[1][..., 27:].any()
 
 
 def test_gradients_are_the_same_bit_for_bit_every_time() -> None:
@@ -138,10 +154,10 @@ def test_gradients_of_an_image_do_not_depend_on_the_others_of_its_batch() -> Non
     shape = DeformShape(3, groups=3, padding=1)
     value, offset_mask = tensors(shape, (4, 9, 7), 16, torch.float32)
     together = torch.autograd.grad(
-        operator(value, offset_mask, shape=shape, backend="cpu").sum(), (value, offset_mask)
+        run_operator(value, offset_mask, shape=shape, backend="cpu").sum(), (value, offset_mask)
     )
     alone = torch.autograd.grad(
-        operator(value[2:3], offset_mask[2:3], shape=shape, backend="cpu").sum(),
+        run_operator(value[2:3], offset_mask[2:3], shape=shape, backend="cpu").sum(),
         (value, offset_mask),
     )
     assert torch.equal(together[0][2], alone[0][2])
@@ -161,11 +177,11 @@ def test_slabs_make_the_pieces_a_multiple_of_the_threads(
 def test_value_alone_can_ask_for_its_gradient() -> None:
     shape = DeformShape(3, groups=1, padding=1)
     value, offset_mask = tensors(shape, (1, 5, 5), 16, torch.float32)
-    result = operator(value, offset_mask.detach(), shape=shape, backend="cpu")
+    result = run_operator(value, offset_mask.detach(), shape=shape, backend="cpu")
     (grad,) = torch.autograd.grad(result.sum(), (value,))
     assert torch.equal(
         grad,
         torch.autograd.grad(
-            operator(value, offset_mask, shape=shape, backend="cpu").sum(), (value,)
+            run_operator(value, offset_mask, shape=shape, backend="cpu").sum(), (value,)
         )[0],
     )

@@ -15,7 +15,8 @@ from memory_scene import CountingScene, unchanged
 from numpy.typing import NDArray
 
 from comix_cli.mapping.feed import WindowFeed
-from comix_cli.mapping.predict import HalvingPredictor, Pace, Predictor, predict_rows
+from comix_cli.mapping.predict import Pace, predict_rows
+from comix_cli.mapping.predictor import Halving, Predictor
 from comix_cli.mapping.rehearsal import rehearse, seconds_per_window
 from comix_cli.mapping.scores import class_codes
 from comix_cli.progress import Silent
@@ -59,7 +60,7 @@ def rows_of(
     predictor = Predictor(network or Echo(), 3, CPU)
     codes, probabilities = [], []
     expected_row = 0
-    for row, values, valid in predict_rows(feed, predictor, plan, pace, Silent()):
+    for row, values, valid in predict_rows(feed, [predictor], plan, pace, Silent()):
         assert row == expected_row
         expected_row += values.shape[1]
         codes.append(class_codes(values, valid, LEGEND))
@@ -154,7 +155,7 @@ def test_nobody_reads_or_computes_any_longer_once_the_rows_are_closed() -> None:
     plan = plan_windows(scene.grid.shape, 16, 4)
     feed = WindowFeed(scene, unchanged, plan, (16, 16))
     before = threading.active_count()
-    with closing(predict_rows(feed, Predictor(Echo(), 3, CPU), plan, ONE, Silent())) as rows:
+    with closing(predict_rows(feed, [Predictor(Echo(), 3, CPU)], plan, ONE, Silent())) as rows:
         next(rows)
         assert threading.active_count() > before
     assert threading.active_count() == before
@@ -196,11 +197,11 @@ def blocks(count: int) -> list[Block]:
 
 def test_out_of_memory_halves_the_batch_says_so_and_goes_on() -> None:
     small, progress = Small(3), Silent()
-    ask = HalvingPredictor(Predictor(small, 3, CPU), progress)
+    ask = Halving(Predictor(small, 3, CPU), CPU, progress)
     expected = Predictor(Echo(), 3, CPU)(blocks(8))
-    np.testing.assert_array_equal(ask(blocks(8)), expected)
+    np.testing.assert_array_equal(np.concatenate(ask(blocks(8))), expected)
     assert small.tried == [8, 4, 2, 2, 2, 2]
-    np.testing.assert_array_equal(ask(blocks(8)), expected)
+    np.testing.assert_array_equal(np.concatenate(ask(blocks(8))), expected)
     assert small.tried[6:] == [2, 2, 2, 2]
     assert len(progress.warnings) == 2
     assert "going on with 2" in progress.warnings[1]
@@ -208,7 +209,7 @@ def test_out_of_memory_halves_the_batch_says_so_and_goes_on() -> None:
 
 def test_out_of_memory_with_one_window_is_an_error() -> None:
     with pytest.raises(torch.OutOfMemoryError):
-        HalvingPredictor(Predictor(Small(0), 3, CPU), Silent())(blocks(4))
+        Halving(Predictor(Small(0), 3, CPU), CPU, Silent())(blocks(4))
 
 
 def test_half_precision_agrees_with_single_precision() -> None:

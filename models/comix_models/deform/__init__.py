@@ -14,11 +14,14 @@ from torch import Tensor
 
 # Importing a backend's module is what registers it.
 from comix_models.deform import cpu as _cpu  # noqa: F401
+from comix_models.deform import dcnv4_backend as _dcnv4_backend  # noqa: F401
 from comix_models.deform import torch_backend as _torch_backend  # noqa: F401
+from comix_models.deform import triton_backend as _triton_backend  # noqa: F401
 from comix_models.deform.registry import backends, choose
 from comix_models.deform.shape import DeformShape
+from comix_models.deform.verdicts import Verdict, verdict
 
-__all__ = ["DeformShape", "available_backends", "deform_conv2d", "warm_up"]
+__all__ = ["DeformShape", "Verdict", "available_backends", "deform_conv2d", "verdict", "warm_up"]
 
 
 def deform_conv2d(

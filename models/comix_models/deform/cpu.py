@@ -7,13 +7,12 @@ numba is imported at the first use, because that takes half a second.
 from __future__ import annotations
 
 import importlib
-from dataclasses import astuple
-from typing import Any
 
 import torch
-from torch import Tensor, library
+from torch import Tensor
 
-from comix_models.deform.registry import Backend, register
+from comix_models.deform.custom_op import define
+from comix_models.deform.registry import AskedOnce, Backend, register
 from comix_models.deform.shape import DeformShape
 
 _KNOWN = {torch.float32, torch.float64}
@@ -25,18 +24,14 @@ _WIDEST_ROW = 2**28 - 1
 """Bytes; the loops multiply it, shifted by four bits, in a 32-bit register."""
 
 
-_asked: dict[str, str] = {}
-
-
+@AskedOnce
 def why_not() -> str:
     """Say why this backend does not work on this machine; an empty text where it does."""
-    if "numba" not in _asked:
-        try:
-            importlib.import_module("numba")
-            _asked["numba"] = ""
-        except Exception as error:  # a broken LLVM raises all sorts of things
-            _asked["numba"] = f"numba does not import ({error})"
-    return _asked["numba"]
+    try:
+        importlib.import_module("numba")
+    except Exception as error:  # a broken LLVM raises all sorts of things
+        return f"numba does not import ({error})"
+    return ""
 
 
 def why_not_for(value: Tensor, _shape: DeformShape) -> str:
@@ -65,63 +60,25 @@ def warm_up(dtype: torch.dtype, group_width: int) -> None:
 def deform_compiled(value: Tensor, offset_mask: Tensor, shape: DeformShape) -> Tensor:
     """Compute the operator with the compiled loops; same arguments as `deform_conv2d`."""
     if value.dtype in _WIDENED:
-        return deform_compiled(value.float(), offset_mask.float(), shape).to(value.dtype)
-    result: Tensor = torch.ops.comix.deform_conv2d_cpu(value, offset_mask, *astuple(shape))
-    return result
+        return _operator(value.float(), offset_mask.float(), shape).to(value.dtype)
+    return _operator(value, offset_mask, shape)
 
 
-def _forward(value: Tensor, offset_mask: Tensor, *fields: Any) -> Tensor:
+def _forward(value: Tensor, offset_mask: Tensor, shape: DeformShape) -> Tensor:
     from comix_models.deform.jobs import forward  # noqa: PLC0415  # numba is slow to import
 
-    return forward(value.contiguous(), offset_mask.contiguous(), DeformShape(*fields))
+    return forward(value.contiguous(), offset_mask.contiguous(), shape)
 
 
 def _backward(
-    grad: Tensor, value: Tensor, offset_mask: Tensor, *fields: Any
+    grad: Tensor, value: Tensor, offset_mask: Tensor, shape: DeformShape
 ) -> tuple[Tensor, Tensor]:
     from comix_models.deform.jobs import backward  # noqa: PLC0415  # numba is slow to import
 
-    shape = DeformShape(*fields)
     return backward(grad.contiguous(), value.contiguous(), offset_mask.contiguous(), shape)
 
 
-def _fake_forward(value: Tensor, offset_mask: Tensor, *_fields: Any) -> Tensor:
-    return value.new_empty((*offset_mask.shape[:3], value.shape[3]))
-
-
-def _fake_backward(
-    _grad: Tensor, value: Tensor, offset_mask: Tensor, *_fields: Any
-) -> tuple[Tensor, Tensor]:
-    return value.new_empty(value.shape), offset_mask.new_empty(offset_mask.shape)
-
-
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
-    ctx.save_for_backward(*inputs[:2])
-    ctx.fields = inputs[2:]
-
-
-def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    grads = torch.ops.comix.deform_conv2d_cpu_backward(grad, *ctx.saved_tensors, *ctx.fields)
-    return (*grads, *(None for _ in ctx.fields))
-
-
-# `torch.library.custom_op` would say this in fewer words, but its operators import torch's compiler
-# at their first call: a second, and a hundred megabytes in every process.
-_FIELDS = (
-    "int kernel, int groups, int stride, int padding, int dilation, float offset_scale, "
-    "bool remove_center"
-)
-_FORWARD, _BACKWARD = "comix::deform_conv2d_cpu", "comix::deform_conv2d_cpu_backward"
-
-library.define(_FORWARD, f"(Tensor value, Tensor offset_mask, {_FIELDS}) -> Tensor")
-library.define(
-    _BACKWARD, f"(Tensor grad, Tensor value, Tensor offset_mask, {_FIELDS}) -> (Tensor, Tensor)"
-)
-library.impl(_FORWARD, "CPU", _forward)
-library.impl(_BACKWARD, "CPU", _backward)
-library.register_fake(_FORWARD, _fake_forward)
-library.register_fake(_BACKWARD, _fake_backward)
-library.register_autograd(_FORWARD, _differentiate, setup_context=_remember)
+_operator = define("deform_conv2d_cpu", ["CPU"], _forward, _backward)
 
 register(
     Backend(
