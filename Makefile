@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 BENCH := .venv-bench
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean help
+.PHONY: demo test lint bench bench-operator clean help
 
 help:
 	@echo "make demo    train, classify and evaluate a small synthetic scene"
 	@echo "make test    lint, type check and run the tests"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make bench   the measurements of BENCHMARKS.md"
+	@echo "make bench-operator   the deformable operator alone"
 	@echo "make clean   remove the environment and what tools have cached"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -42,10 +43,14 @@ $(BENCH)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 bench: $(BENCH)/.installed
-	OMP_WAIT_POLICY=PASSIVE $(BENCH)/bin/python tests/benchmarks/bench_deform.py
+	OMP_WAIT_POLICY=PASSIVE PYTHONPATH=tests $(BENCH)/bin/python tests/benchmarks/bench_operator.py
 	OMP_WAIT_POLICY=PASSIVE $(BENCH)/bin/python -m pytest -m benchmark
 	PYTHONPATH=tests $(BENCH)/bin/python tests/benchmarks/bench_network.py
 	for what in overhead memory peers; do PYTHONPATH=tests $(BENCH)/bin/python tests/benchmarks/bench_map.py $$what || exit 1; done
+
+# The deformable operator alone, on everything that runs here; bench_gpu.py tells all of a GPU.
+bench-operator: $(STAMP)
+	OMP_WAIT_POLICY=PASSIVE PYTHONPATH=tests $(BIN)/python tests/benchmarks/bench_operator.py
 
 clean:
 	rm -rf $(VENV) $(BENCH) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis comix-demo

@@ -14,6 +14,7 @@ from comix_cli.commands.options import (
     common_options,
     compute_options,
     overwrite_option,
+    precision_option,
     scene_inputs,
     scene_options,
 )
@@ -23,7 +24,6 @@ from comix_cli.errors import ModelFileError
 if TYPE_CHECKING:
     from comix_cli.tools.classify import ClassifyReport, Forecast
 
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 DEFAULT_MODEL = Path("model.safetensors")
 MB = 1_000_000
 
@@ -56,8 +56,7 @@ def _model(ctx: click.Context, param: click.Parameter, value: Path | None) -> Pa
                    "[default: what its memory suggests]")  # fmt: skip
 @click.option("--ram", type=click.IntRange(min=1), metavar="MB",
               help="Memory to keep within.  [default: most of what is free]")  # fmt: skip
-@click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True,
-              help="Numbers to compute with; auto: bfloat16 on a GPU that has it.")  # fmt: skip
+@precision_option
 @click.option("--compile", is_flag=True,
               help="Let torch compile the network; needs a minute and a C++ compiler.")  # fmt: skip
 @click.option("--dry-run", is_flag=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -35,8 +36,13 @@ class CommonState:
     debug: bool = False
 
     def display(self) -> Display:
-        """Where progress and warnings are shown."""
-        return Display(self.verbosity)
+        """Where progress and warnings are shown: once, however many processes work together."""
+        return Display(self.verbosity if self.first_process else -2)
+
+    @property
+    def first_process(self) -> bool:
+        """False in all processes but one of those that torchrun has started."""
+        return os.environ.get("RANK", "0") == "0"
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
@@ -131,10 +137,19 @@ overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace the output if it exists."
 )
 
+# As in learning/device.py, whose import takes too long for --help.
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+
 compute_options = chain(
-    click.option("--device", default="auto", show_default=True,
-                 help="auto, cpu, cuda, cuda:1, ..."),
+    click.option(
+        "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."
+    ),
     click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all]"),
+)
+
+precision_option = click.option(
+    "--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True,
+    help="Numbers to compute with; auto: bfloat16 on a GPU that has it.",
 )  # fmt: skip
 
 

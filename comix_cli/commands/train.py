@@ -16,6 +16,7 @@ from comix_cli.commands.options import (
     compute_options,
     ground_truth,
     overwrite_option,
+    precision_option,
     scene_inputs,
     scene_options,
     truth_options,
@@ -28,7 +29,7 @@ PRESETS = ("nano", "tiny", "small", "base", "paper")
 # Names of options that are fields of the network's spec.
 SPEC_FIELDS = ("spectral_depth", "hsi_blocks", "cmfex", "fusion")
 # Names of options that are fields of the recipe.
-RECIPE_FIELDS = ("steps", "max_minutes", "batch_size", "learning_rate", "seed")
+RECIPE_FIELDS = ("steps", "max_minutes", "batch_size", "accumulate", "learning_rate", "seed")
 
 network_options = chain(
     click.option("--preset", type=click.Choice(PRESETS), default="tiny", show_default=True,
@@ -51,7 +52,9 @@ recipe_options = chain(
     click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES",
                  help="Finish the schedule within this time, with fewer steps if need be."),
     click.option("--batch-size", type=click.IntRange(min=1), default=4, show_default=True,
-                 help="Chips a step."),
+                 help="Chips a step, of all processes together."),
+    click.option("--accumulate", type=click.IntRange(min=1), default=1, show_default=True,
+                 metavar="PARTS", help="Compute the chips of a step in so many parts."),
     click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=2e-3,
                  show_default=True, help="Peak of the schedule."),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
@@ -66,6 +69,7 @@ recipe_options = chain(
               show_default=True, help="The model file to write.")  # fmt: skip
 @network_options
 @recipe_options
+@precision_option
 @compute_options
 @overwrite_option
 @common_options
@@ -77,6 +81,11 @@ def command(state: CommonState, /, **values: Any) -> None:
 
     \b
     comix train hsi.tif lidar.tif --gt labels.shp --field class -o model.safetensors
+
+    Several GPUs of one machine train together, one process each:
+
+    \b
+    torchrun --nproc-per-node 4 -m comix_cli train hsi.tif lidar.tif --gt labels.shp
     """
     from comix_cli.learning.loop import Recipe
     from comix_cli.tools.train import TrainOptions, train
@@ -90,7 +99,7 @@ def command(state: CommonState, /, **values: Any) -> None:
         **values,
     )
     report = train(options, state.display())
-    if state.verbosity >= 0:
+    if state.verbosity >= 0 and state.first_process:
         say(_summary(report))
 
 

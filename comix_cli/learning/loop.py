@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -15,10 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
-from comix_cli.errors import TrainingError
+from comix_cli.errors import TrainingError, UsageError
 from comix_cli.learning.augment import Augmentation
 from comix_cli.learning.samples import IGNORE_INDEX, Chip
 from comix_cli.progress import Progress
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,9 @@ class Recipe:
     Attributes:
         steps: Optimiser steps.
         max_minutes: Wall-clock budget, None for none. The schedule runs to its end within it.
-        batch_size: Chips a step.
+        batch_size: Chips a step, of all processes together.
+        accumulate: In how many parts each process computes its chips of a step; more parts take
+            less memory, and batch normalisation sees fewer chips at once.
         learning_rate: Peak of the schedule.
         weight_decay: Decoupled weight decay (AdamW); not applied to biases and norms.
         warmup: Share of the schedule that rises linearly to the peak.
@@ -44,6 +50,7 @@ class Recipe:
     steps: int = 400
     max_minutes: float | None = None
     batch_size: int = 4
+    accumulate: int = 1
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     warmup: float = 0.1
@@ -101,31 +108,39 @@ def fit(
     sampler: Sampler,
     class_pixels: np.ndarray,
     recipe: Recipe,
-    device: torch.device,
+    fabric: Fabric,
     progress: Progress,
 ) -> TrainingResult:
-    """Train a network on chips.
+    """Train a network on chips, together with the other processes where there are several.
 
     Raises:
         TrainingError: The loss is no longer a number.
+        UsageError: The chips of a step cannot be shared out.
     """
-    rng = np.random.default_rng(recipe.seed)
-    network = network.to(device).train()
+    parts = _Parts(sampler, recipe, fabric)
+    network = network.train()
     optimiser = make_optimiser(network, recipe)
+    weights = class_weights(class_pixels, recipe.weight_power)
+    prepared, prepared_optimiser = fabric.setup(network, optimiser)
+    step = _Step(fabric, prepared, prepared_optimiser, fabric.to_device(weights), recipe)
+    # Made where the network has been brought to.
     average = AveragedModel(network, avg_fn=moving_average(recipe.ema_decay), use_buffers=True)
-    weights = class_weights(class_pixels, recipe.weight_power).to(device)
     clock = _Clock(recipe)
     losses: list[float] = []
-    with progress.task("training", recipe.steps) as task:
-        while (done := clock.done(len(losses))) < 1:
+    with progress.task("training", recipe.steps) as task, parts.drawn_ahead() as draw:
+        while (done := _agreed(clock.done(len(losses)), fabric)) < 1:
             set_learning_rate(optimiser, recipe.learning_rate * schedule(done, recipe.warmup))
-            batch = draw_batch(sampler, recipe, rng)
-            losses.append(_step(network, optimiser, batch, weights, recipe, device))
+            losses.append(step(draw()))
             _refuse_nan(losses)
             average.update_parameters(network)
             task.advance(clock.steps_worth(len(losses)), status=f"loss {_recent(losses):.3f}")
     state = {k: v.detach().clone() for k, v in average.module.state_dict().items()}
     return TrainingResult(state, tuple(losses), clock.seconds)
+
+
+def _agreed(done: float, fabric: Fabric) -> float:
+    """What the first process says: by its own clock another one might make one step more."""
+    return done if fabric.world_size == 1 else float(fabric.broadcast(done))
 
 
 def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
@@ -190,9 +205,48 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def draw_batch(sampler: Sampler, recipe: Recipe, rng: np.random.Generator) -> Chip:
+class _Parts:
+    """Draws this process' chips of every step, in parts that are computed one after the other."""
+
+    def __init__(self, sampler: Sampler, recipe: Recipe, fabric: Fabric) -> None:
+        parts = fabric.world_size * recipe.accumulate
+        if recipe.batch_size % parts:
+            raise UsageError(
+                f"--batch-size {recipe.batch_size}: cannot be shared out among "
+                f"{fabric.world_size} processes in {recipe.accumulate} parts each",
+                remedy=f"give a multiple of {parts}",
+            )
+        self._sampler, self._recipe = sampler, recipe
+        self._chips = recipe.batch_size // parts
+        rank = fabric.global_rank
+        self._rng = np.random.default_rng([recipe.seed, rank] if rank else recipe.seed)
+
+    @contextmanager
+    def drawn_ahead(self) -> Iterator[Callable[[], list[Chip]]]:
+        """The chips of one step after the other; those of the next are drawn meanwhile."""
+        pool = ThreadPoolExecutor(1, thread_name_prefix="comix-chips")
+        coming = [pool.submit(self._draw)]
+
+        def draw() -> list[Chip]:
+            drawn = coming.pop().result()
+            coming.append(pool.submit(self._draw))
+            return drawn
+
+        try:
+            yield draw
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _draw(self) -> list[Chip]:
+        return [
+            draw_batch(self._sampler, self._recipe, self._chips, self._rng)
+            for _ in range(self._recipe.accumulate)
+        ]
+
+
+def draw_batch(sampler: Sampler, recipe: Recipe, size: int, rng: np.random.Generator) -> Chip:
     """A batch of augmented chips, stacked along a new first axis."""
-    chips = [recipe.augmentation(sampler.draw(rng), rng) for _ in range(recipe.batch_size)]
+    chips = [recipe.augmentation(sampler.draw(rng), rng) for _ in range(size)]
     return Chip(
         hsi=np.stack([chip.hsi for chip in chips]),
         x=np.stack([chip.x for chip in chips]),
@@ -200,30 +254,59 @@ def draw_batch(sampler: Sampler, recipe: Recipe, rng: np.random.Generator) -> Ch
     )
 
 
-def _step(
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    batch: Chip,
-    weights: torch.Tensor,
-    recipe: Recipe,
-    device: torch.device,
-) -> float:
-    hsi, x, labels = (
-        torch.from_numpy(array).to(device) for array in (batch.hsi, batch.x, batch.labels)
-    )
-    logits = network(hsi, x if x.shape[1] else None)
-    loss = F.cross_entropy(
-        logits,
-        labels,
-        weight=weights,
-        ignore_index=IGNORE_INDEX,
-        label_smoothing=recipe.label_smoothing,
-    )
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
-    optimiser.step()
-    return float(loss.detach())
+class _Step:
+    """One step of the optimiser after the other; a step returns the loss of all processes."""
+
+    def __init__(
+        self, fabric: Fabric, network: Any, optimiser: Any, weights: Tensor, recipe: Recipe
+    ) -> None:
+        self._fabric, self._network, self._optimiser = fabric, network, optimiser
+        self._weights, self._recipe = weights, recipe
+
+    def __call__(self, parts: list[Chip]) -> float:
+        """Compute the parts of a step one after the other, then change the weights."""
+        shares = self._shares(parts)
+        total = self._weights.new_zeros(())
+        self._optimiser.zero_grad(set_to_none=True)
+        for i, (part, share) in enumerate(zip(parts, shares, strict=True)):
+            waits = i < len(parts) - 1
+            with self._fabric.no_backward_sync(self._network, enabled=waits):
+                loss = self._loss(part) * share
+                self._fabric.backward(loss)
+            total = total + loss.detach()
+        # What is not a number is told of by the loss, with what to do about it.
+        self._fabric.clip_gradients(
+            self._network,
+            self._optimiser,
+            max_norm=self._recipe.clip_norm,
+            error_if_nonfinite=False,
+        )
+        self._optimiser.step()
+        if self._fabric.world_size > 1:
+            torch.distributed.all_reduce(total, torch.distributed.ReduceOp.SUM)
+        return float(total) / self._fabric.world_size
+
+    def _loss(self, part: Chip) -> Tensor:
+        hsi, x, labels = (
+            self._fabric.to_device(torch.from_numpy(array))
+            for array in (part.hsi, part.x, part.labels)
+        )
+        logits = self._network(hsi, x if x.shape[1] else None)
+        return F.cross_entropy(
+            logits.float(),
+            labels,
+            weight=self._weights,
+            ignore_index=IGNORE_INDEX,
+            label_smoothing=self._recipe.label_smoothing,
+        )
+
+    def _shares(self, parts: list[Chip]) -> list[float]:
+        """How much the mean loss of each part counts: as much as its labelled pixels weigh."""
+        if len(parts) == 1:
+            return [1.0]
+        weights = self._weights.cpu().numpy()
+        sums = [float(weights[p.labels[p.labels != IGNORE_INDEX]].sum()) for p in parts]
+        return [each / sum(sums) for each in sums]
 
 
 def _recent(losses: list[float], count: int = 20) -> float:

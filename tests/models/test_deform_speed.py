@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.bench_deform import Case, forward_of, measure
+from benchmarks.bench_operator import Case, forward_of, measure
 
 
 @pytest.mark.benchmark

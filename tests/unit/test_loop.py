@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comix_cli.errors import TrainingError
+from comix_cli.errors import TrainingError, UsageError
 from comix_cli.learning.augment import Augmentation
 from comix_cli.learning.loop import (
     Recipe,
@@ -16,8 +16,11 @@ from comix_cli.learning.loop import (
     make_optimiser,
     schedule,
 )
+from comix_cli.learning.processes import launched
 from comix_cli.learning.samples import IGNORE_INDEX, Chip
 from comix_cli.progress import Silent
+
+NO_AUGMENTATION = Augmentation(flips=False, gain=0, band_gain=0)
 
 
 class OneChip:
@@ -83,7 +86,8 @@ def test_weight_decay_spares_vectors() -> None:
 def fit_on(chip: Chip, recipe: Recipe) -> TrainingResult:
     torch.manual_seed(1)
     pixels = np.array([3, 3])
-    return fit(Pixelwise(), OneChip(chip), pixels, recipe, torch.device("cpu"), Silent())
+    with launched(torch.device("cpu"), torch.float32) as fabric:
+        return fit(Pixelwise(), OneChip(chip), pixels, recipe, fabric, Silent())
 
 
 def train_pixelwise(recipe: Recipe) -> tuple[float, float, int]:
@@ -115,3 +119,42 @@ def test_a_loss_that_is_no_number_stops_the_training() -> None:
     chip.hsi[0, 0, 0] = np.nan
     with pytest.raises(TrainingError, match="nan at step 1"):
         fit_on(chip, Recipe(steps=2))
+
+
+class ManyChips:
+    """A sampler whose chips differ in values and in how much of them is labelled."""
+
+    def draw(self, rng: np.random.Generator) -> Chip:
+        labels = rng.integers(0, 2, (3, 3))
+        labels[rng.random((3, 3)) < rng.random()] = IGNORE_INDEX
+        labels[0, 0] = 0
+        return Chip(rng.random((2, 3, 3), np.float32), np.zeros((0, 3, 3), np.float32), labels)
+
+
+def trained_in_parts(accumulate: int) -> TrainingResult:
+    recipe = Recipe(steps=5, batch_size=4, accumulate=accumulate, augmentation=NO_AUGMENTATION)
+    torch.manual_seed(0)
+    with launched(torch.device("cpu"), torch.float32) as fabric:
+        return fit(Pixelwise(), ManyChips(), np.array([70, 30]), recipe, fabric, Silent())
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_a_step_in_parts_is_the_step_as_a_whole(parts: int) -> None:
+    whole, split = trained_in_parts(1), trained_in_parts(parts)
+    np.testing.assert_allclose(split.losses, whole.losses, rtol=1e-5)
+    for name, tensor in whole.weights.items():
+        torch.testing.assert_close(split.weights[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+def test_chips_that_cannot_be_shared_out_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"among 1 processes in 3 parts each.*multiple of 3"):
+        trained_in_parts(3)
+
+
+def test_training_in_half_precision_keeps_weights_in_single() -> None:
+    recipe = Recipe(steps=20, batch_size=2, augmentation=NO_AUGMENTATION)
+    torch.manual_seed(0)
+    with launched(torch.device("cpu"), torch.bfloat16) as fabric:
+        result = fit(Pixelwise(), ManyChips(), np.array([70, 30]), recipe, fabric, Silent())
+    assert {tensor.dtype for tensor in result.weights.values()} == {torch.float32}
+    assert np.isfinite(result.losses).all()
