@@ -126,7 +126,7 @@ def test_a_number_type_that_the_processor_lacks_is_refused(
 ) -> None:
     from comix_cli.learning import device
 
-    monkeypatch.setattr(device, "_has_bfloat16", lambda _: False)
+    monkeypatch.setattr(device, "has_bfloat16", lambda _: False)
     outcome = comix(scene, *CLASSIFY, "-o", "map.tif", "--precision", "bfloat16")
     assert outcome.code == 2
     assert "slower than float32" in outcome.error
@@ -137,7 +137,7 @@ def test_half_precision_makes_nearly_the_same_map(
 ) -> None:
     from comix_cli.learning import device
 
-    monkeypatch.setattr(device, "_has_bfloat16", lambda _: True)
+    monkeypatch.setattr(device, "has_bfloat16", lambda _: True)
     assert comix(scene, *CLASSIFY, "-o", "single.tif").code == 0
     outcome = comix(scene, *CLASSIFY, "-o", "half.tif", "--precision", "bfloat16")
     assert outcome.code == 0, outcome.err
