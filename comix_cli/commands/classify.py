@@ -90,10 +90,14 @@ def command(state: CommonState, /, **values: Any) -> None:
 
 
 def _say_what_came(report: ClassifyReport) -> None:
+    from comix_cli.scene.grid import crs_label
+
     grid = report.grid
+    masked = f", {report.outside_pixels} outside the mask" if report.outside_pixels else ""
     say(
-        f"{report.output}: {grid.width} x {grid.height} pixels of {grid.gsd_m:g} m, "
-        f"{report.windows} windows, {report.nodata_pixels} pixels without data"
+        f"{report.output}: {grid.width} x {grid.height} pixels of {grid.gsd_m:g} m in "
+        f"{crs_label(grid.crs)}, {report.windows} windows, {report.nodata_pixels} pixels without "
+        f"data{masked}"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from hashlib import blake2b
+from itertools import count, takewhile
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -56,8 +57,10 @@ def sieve_rows(rows: RowFile, least_pixels: int) -> None:
 
     A patch is what hangs together over pixel edges. Pixels of no class (0) stay as they are and
     take nothing; a patch with no other neighbour stays too. GDAL leaves small patches whose largest
-    neighbours are small as well; it is asked again until that changes nothing. It keeps about 40
-    bytes for each patch of the map in memory, and no pixels beyond a few rows.
+    neighbours are small as well: it is asked again until that changes nothing, and then, where
+    whole regions are made of small patches, for the smallest of them first. Patches that all have
+    exactly the same size stay. It keeps about 40 bytes for each patch of the map in memory, and no
+    pixels beyond a few rows.
 
     Args:
         rows: One band of class codes, flushed.
@@ -67,12 +70,21 @@ def sieve_rows(rows: RowFile, least_pixels: int) -> None:
     if size <= 1:
         return
     source, mask = _write_vrts(rows)
+    state = b""
+    while state != (state := _settled(rows, source, mask, size)):
+        for smaller in takewhile(size.__gt__, (1 << power for power in count(1))):
+            _sieve_once(rows, source, mask, smaller)
+
+
+def _settled(rows: RowFile, source: Path, mask: Path, size: int) -> bytes:
+    """Sieve until that changes nothing; what the rows then are, as a checksum."""
     state = _checksum(rows)
     for _ in range(_MOST_PASSES):
         _sieve_once(rows, source, mask, size)
         before, state = state, _checksum(rows)
         if state == before:
             break
+    return state
 
 
 def _sieve_once(rows: RowFile, source: Path, mask: Path, size: int) -> None:

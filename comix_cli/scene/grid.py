@@ -237,7 +237,9 @@ def common_grid(
         like: Take this grid as it is.
         resolution: Pixel size in units of the target CRS, instead of the finest raster's.
         dst_crs: Target CRS, instead of the finest raster's.
-        bounds: Exact extent in the target CRS; the size is rounded to whole pixels.
+        bounds: Extent in the target CRS. It is widened to the finest raster's own pixel edges, so
+            that pieces of a scene fit together; with `resolution` or `dst_crs` its upper left
+            corner is exact, and the size is rounded to whole pixels.
         names: What to call the rasters in messages.
 
     Raises:
@@ -253,7 +255,8 @@ def common_grid(
         return target
     lattice = _lattice(finest(grids), resolution, dst_crs)
     if bounds is not None:
-        target = _grid_of_bounds(lattice, bounds)
+        own_pixels = resolution is None and dst_crs is None
+        target = _grid_of_bounds(lattice, bounds, own_pixels=own_pixels)
         _require_shared(grids, titles, target.crs, bounds, "--bounds")
         return target
     return _snapped_inward(lattice, _require_shared(grids, titles, lattice.crs), grids, titles)
@@ -283,20 +286,36 @@ def _positive_pair(resolution: float | tuple[float, float]) -> tuple[float, floa
     return float(pair[0]), float(pair[1])
 
 
-def _grid_of_bounds(lattice: Grid, bounds: Bounds) -> Grid:
+def _grid_of_bounds(lattice: Grid, bounds: Bounds, *, own_pixels: bool) -> Grid:
     left, bottom, right, top = bounds
     if not all(map(math.isfinite, bounds)) or left >= right or bottom >= top:
         raise UsageError(
-            f"--bounds {' '.join(f'{v:g}' for v in bounds)} enclose nothing",
+            f"--bounds {' '.join(f'{v:.10g}' for v in bounds)} enclose nothing",
             remedy="give left bottom right top",
         )
     xres, yres = lattice.resolution
-    return Grid(
-        lattice.crs,
-        Affine(xres, 0.0, left, 0.0, -yres, top),
-        max(1, math.floor((right - left) / xres + 0.5)),
-        max(1, math.floor((top - bottom) / yres + 0.5)),
+    if not own_pixels:
+        corner = Affine(xres, 0.0, left, 0.0, -yres, top)
+        columns, rows = ((right - left) / xres, (top - bottom) / yres)
+        return Grid(lattice.crs, corner, max(1, round(columns)), max(1, round(rows)))
+    x0, y0 = lattice.transform.c, lattice.transform.f
+    return _whole_pixels(
+        lattice,
+        math.floor((left - x0) / xres + SNAP_TOLERANCE),
+        math.ceil((right - x0) / xres - SNAP_TOLERANCE),
+        math.floor((y0 - top) / yres + SNAP_TOLERANCE),
+        math.ceil((y0 - bottom) / yres - SNAP_TOLERANCE),
     )
+
+
+def _whole_pixels(
+    lattice: Grid, first_col: int, end_col: int, first_row: int, end_row: int
+) -> Grid:
+    """Some columns and rows of a lattice."""
+    xres, yres = lattice.resolution
+    x0, y0 = lattice.transform.c, lattice.transform.f
+    transform = Affine(xres, 0.0, x0 + first_col * xres, 0.0, -yres, y0 - first_row * yres)
+    return Grid(lattice.crs, transform, end_col - first_col, end_row - first_row)
 
 
 def _require_shared(
@@ -330,8 +349,7 @@ def _snapped_inward(
     end_row = math.floor((y0 - bottom) / yres + SNAP_TOLERANCE)
     if end_col <= first_col or end_row <= first_row:
         raise _no_overlap([bounds_in(g, lattice.crs) for g in grids], titles, lattice.crs)
-    transform = Affine(xres, 0.0, x0 + first_col * xres, 0.0, -yres, y0 - first_row * yres)
-    return Grid(lattice.crs, transform, end_col - first_col, end_row - first_row)
+    return _whole_pixels(lattice, first_col, end_col, first_row, end_row)
 
 
 def _no_overlap(boxes: Sequence[Bounds], titles: Sequence[str], crs: CRS) -> GridError:

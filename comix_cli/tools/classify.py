@@ -19,9 +19,10 @@ from comix_cli.mapping.predict import predict_rows
 from comix_cli.mapping.rehearsal import seconds_per_window
 from comix_cli.mapping.threads import in_background, thread_pool
 from comix_cli.progress import Progress, Silent
+from comix_cli.scene.empty_bands import empty_bands
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.legend import NO_CLASS
-from comix_cli.scene.raster import checksum
+from comix_cli.scene.raster import checksum, open_raster
 from comix_cli.scene.windows import Window, WindowPlan
 from comix_cli.tools.classify_job import ClassifyOptions, Job, prepared
 from comix_cli.tools.inputs import check_alignment, input_provenance
@@ -44,6 +45,7 @@ class ClassifyReport:
         windows: How many windows the plan has.
         class_pixels: Pixels of each class, by name.
         nodata_pixels: Pixels without valid data in every input.
+        outside_pixels: Pixels with valid data that lie outside the mask.
     """
 
     output: Path
@@ -51,6 +53,7 @@ class ClassifyReport:
     windows: int
     class_pixels: dict[str, int]
     nodata_pixels: int
+    outside_pixels: int
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,8 @@ def classify(options: ClassifyOptions, progress: Progress) -> ClassifyReport:
         with open_outputs(
             options.outputs, job.stack.grid, job.card.legend, tags.result, progress
         ) as outputs:
-            _map(job, outputs, progress)
-    return _report(options, job, outputs, progress)
+            outside = _map(job, outputs, progress)
+        return _report(options, job, outputs, outside, progress)
 
 
 def forecast(options: ClassifyOptions, progress: Progress) -> Forecast:
@@ -131,8 +134,9 @@ def _set_at_the_end() -> Iterator[threading.Event]:
         event.set()
 
 
-def _map(job: Job, outputs: Outputs, progress: Progress) -> None:
-    """Read, predict, blend and write, all at the same time."""
+def _map(job: Job, outputs: Outputs, progress: Progress) -> int:
+    """Read, predict, blend and write, all at the same time; valid pixels outside the area."""
+    outside = 0
     feed = WindowFeed(
         job.stack,
         job.card.normaliser,
@@ -147,7 +151,10 @@ def _map(job: Job, outputs: Outputs, progress: Progress) -> None:
         in_background(outputs.write_rows, 1) as write,
     ):
         for row, probabilities, valid in rows:
-            write(row, probabilities, _inside(job.area, row, valid))
+            inside = _inside(job.area, row, valid)
+            outside += int(valid.sum() - inside.sum())
+            write(row, probabilities, inside)
+    return outside
 
 
 def _inside(area: Area | None, row: int, valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -159,17 +166,33 @@ def _inside(area: Area | None, row: int, valid: NDArray[np.bool_]) -> NDArray[np
 
 
 def _report(
-    options: ClassifyOptions, job: Job, outputs: Outputs, progress: Progress
+    options: ClassifyOptions, job: Job, outputs: Outputs, outside: int, progress: Progress
 ) -> ClassifyReport:
     target, counts = options.outputs.map, outputs.counts
     if not counts[1:].any():
         where = " and inside the mask" if options.mask else ""
+        advice = _who_is_empty(job) or "check nodata with 'comix info'"
         progress.warn(
             f"{target}: the map is empty, because no pixel has valid data in every band of every "
-            f"input{where}; check nodata with 'comix info'"
+            f"input{where}; {advice}"
         )
     pixels = {entry.name: int(counts[entry.code]) for entry in job.card.legend}
-    return ClassifyReport(target, job.stack.grid, len(job.plan), pixels, int(counts[NO_CLASS]))
+    without_data = int(counts[NO_CLASS]) - outside
+    return ClassifyReport(target, job.stack.grid, len(job.plan), pixels, without_data, outside)
+
+
+def _who_is_empty(job: Job) -> str:
+    """The bands that hold no valid pixel at all, and their files."""
+    stack = job.stack
+    infos, used = (stack.hsi_info, *stack.x_info), (stack.hsi_bands, *stack.x_bands)
+    found = []
+    for info, bands in zip(infos, used, strict=True):
+        with open_raster(info.path) as dataset:
+            empty = empty_bands(dataset, info.path, bands)
+        if empty:
+            numbers = ", ".join(map(str, empty))
+            found.append(f"{info.path} has no valid pixel in band {numbers}")
+    return "; ".join(found)
 
 
 def _tags(options: ClassifyOptions, job: Job, cancelled: Callable[[], bool]) -> dict[str, str]:

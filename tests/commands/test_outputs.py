@@ -64,6 +64,18 @@ def test_only_what_lies_inside_the_mask_is_classified(scene: Path) -> None:
         x = dataset.bounds.left + 2 * np.arange(codes.shape[1]) + 1
     assert (codes[:, x > left + (right - left) * 0.4] == 0).all()
     assert (codes[:, x < left + (right - left) * 0.4] > 0).all()
+    inside = int((codes > 0).sum())
+    assert f"{codes.size - inside} outside the mask" in outcome.err
+    assert "0 pixels without data" in outcome.err
+
+
+def test_an_empty_map_names_the_band_that_has_no_data(scene: Path) -> None:
+    with rasterio.open(scene / "lidar.tif", "r+") as dataset:
+        dataset.write(np.full(dataset.shape, np.nan, np.float32), 1)
+    outcome = comix(scene, *MAP)
+    assert outcome.code == 0
+    assert "the map is empty" in outcome.err
+    assert "lidar.tif has no valid pixel in band 1" in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -210,8 +210,16 @@ def test_a_resolution_must_be_positive(resolution: float | tuple[float, float]) 
         common_grid([FINE], resolution=resolution)
 
 
-def test_bounds_are_exact_and_the_size_is_rounded() -> None:
-    common = common_grid([FINE], bounds=(499_999, 5_799_900, 500_010.9, 5_799_950))
+def test_bounds_are_widened_to_the_edges_of_the_finest_pixels() -> None:
+    common = common_grid([COARSE, FINE], bounds=(499_999, 5_799_900.5, 500_010.9, 5_799_950))
+    assert common.bounds == (499_998, 5_799_900, 500_012, 5_799_950)
+    again = common_grid([COARSE, FINE], bounds=common.bounds)
+    assert again.same_as(common)
+
+
+def test_bounds_with_a_resolution_are_exact_and_the_size_is_rounded() -> None:
+    bounds = (499_999, 5_799_900, 500_010.9, 5_799_950)
+    common = common_grid([FINE], bounds=bounds, resolution=2)
     assert common.transform == Affine(2, 0, 499_999, 0, -2, 5_799_950)
     assert common.shape == (25, 6)
 

@@ -33,19 +33,20 @@ def lanes_of(group_width: int, element: int) -> int:
     return max(n for n in range(1, most + 1) if group_width % n == 0)
 
 
-def loop_of(direction: Direction, bits: int, lanes_count: int) -> Any:
+def loop_of(direction: Direction, bits: int, lanes_count: int, stored: int | None = None) -> Any:
     """Return the compiled loop; see `kernels`. Compiled on first use, which takes seconds."""
     with _lock:  # numba's own lock would let two threads compile the same loop one after the other
-        return _compile(direction, bits, lanes_count)
+        return _compile(direction, bits, lanes_count, stored or bits // 8)
 
 
 @functools.cache
-def _compile(direction: Direction, bits: int, lanes_count: int) -> Any:
-    what = f"deformable operator, {direction}, float{bits}, {lanes_count} channels at a time"
+def _compile(direction: Direction, bits: int, lanes_count: int, stored: int) -> Any:
+    kind = f"float{bits}" if stored == bits // 8 else "bfloat16"
+    what = f"deformable operator, {direction}, {kind}, {lanes_count} channels at a time"
     _log.info("preparing the %s; the first time this takes some seconds", what)
     start = time.perf_counter()
     make = {"forward": kernels.forward_of, "backward": kernels.backward_of}[direction]
-    loop = _cached_or_not(make(bits, lanes_count, _revision()))
+    loop = _cached_or_not(make(bits, lanes_count, stored, _revision()))
     how = "taken from the cache on disk" if loop.cache_hits else "compiled"
     _log.info("%s in %.1f s: %s", how, time.perf_counter() - start, what)
     return loop

@@ -21,8 +21,12 @@ _MOST_SLABS = 8
 
 
 def forward(value: Tensor, offset_mask: Tensor, shape: DeformShape) -> Tensor:
-    """Compute the operator; contiguous ``(N, H, W, C)`` and ``(N, Ho, Wo, S)`` in and out."""
-    out = value.new_empty((*offset_mask.shape[:3], value.shape[3]))
+    """Compute the operator; contiguous ``(N, H, W, C)`` and ``(N, Ho, Wo, S)`` in and out.
+
+    Of bfloat16 the result is in single precision.
+    """
+    size = (*offset_mask.shape[:3], value.shape[3])
+    out = torch.empty(size, dtype=_computed_in(value.dtype))
     rows = out.shape[0] * out.shape[1]
     addresses = {k.VALUE: value, k.OFFSET_MASK: offset_mask, k.OUT: out}
     _run("forward", _describe(value, offset_mask, shape), addresses, shape, rows)
@@ -54,6 +58,10 @@ def backward(
     return grad_value, grad_offset_mask
 
 
+def _computed_in(dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if dtype == torch.bfloat16 else dtype
+
+
 def slabs_of(groups: int, threads: int, rows: int) -> int:
     """In how many slabs of rows to cut the gradients of one image.
 
@@ -75,7 +83,7 @@ def _describe(value: Tensor, offset_mask: Tensor, shape: DeformShape) -> dict[in
         k.OUT_WIDTH: offset_mask.shape[2],
         k.STRIDE: shape.stride,
         k.GROUPS: shape.groups,
-        k.BLOCKS: group_width // lanes_of(group_width, value.element_size()),
+        k.BLOCKS: group_width // lanes_of(group_width, _computed_in(value.dtype).itemsize),
         k.TAPS: shape.taps,
         k.SCALARS: shape.scalars,
     }
@@ -89,11 +97,11 @@ def _run(
     pieces: int,
 ) -> None:
     value = tensors[k.VALUE]
-    element = value.element_size()
+    real = _computed_in(value.dtype)
     # All of torch's threads or none of them: a smaller team would end some, to be started anew.
     worth_it = pieces > 1 and tensors[k.OFFSET_MASK].numel() >= _SCALARS_WORTH_A_TEAM
     threads = torch.get_num_threads() if worth_it else 1
-    grid = _grid(shape, value.dtype)
+    grid = _grid(shape, real)
     scratch = torch.empty(threads * shape.taps * k.SCRATCH_BYTES, dtype=torch.uint8)
     job = torch.zeros(k.SLOTS, dtype=torch.int64)
     table: Any = job.numpy()
@@ -102,8 +110,9 @@ def _run(
         table[slot] = number
     for slot, tensor in (tensors | {k.GRID: grid, k.SCRATCH: scratch}).items():
         table[slot] = tensor.data_ptr()
-    lanes = lanes_of(value.shape[-1] // shape.groups, element)
-    run_in_threads(loop_of(direction, 8 * element, lanes), job.data_ptr(), threads)
+    lanes = lanes_of(value.shape[-1] // shape.groups, real.itemsize)
+    loop = loop_of(direction, 8 * real.itemsize, lanes, value.element_size())
+    run_in_threads(loop, job.data_ptr(), threads)
 
 
 @functools.cache

@@ -7,7 +7,8 @@ writes where no other piece writes, so the result does not depend on who does wh
 
 One pixel and one group are done in steps. First the positions of all taps become corner weights and
 addresses, many taps at once (`_place`). Then the corners are gathered, a block of channels at once,
-into accumulators that stay in registers. For the gradients a third step turns four dot products per
+into accumulators that stay in registers. Forward reads single and double precision, and bfloat16,
+which it widens as it reads. For the gradients a third step turns four dot products per
 tap into the gradients of the offsets and of the modulation, again many taps at once (`_finish`).
 """
 
@@ -28,6 +29,8 @@ from comix_models.deform.lanes import (
     floor,
     load,
     load_fill,
+    load_half,
+    load_half_pairs,
     load_pairs,
     load_quads,
     peek,
@@ -63,7 +66,8 @@ _ALL_INSIDE = 15
 class _Sizes(NamedTuple):
     """What stays the same during a job; bytes where the name does not say otherwise."""
 
-    element: int
+    element: int  # of a number in registers, in scratch memory and in the result
+    stored: int  # of a number of value and offset_mask; less than `element` for bfloat16
     taps: int
     wide_taps: int  # how many taps are placed together with others
     groups: int
@@ -82,12 +86,13 @@ class _Sizes(NamedTuple):
     grid: int  # address
 
 
-def _read_sizes(job: int, element: int, lanes: int) -> _Sizes:
+def _read_sizes(job: int, element: int, stored: int, lanes: int) -> _Sizes:
     taps, groups, blocks = peek(job + 8 * TAPS), peek(job + 8 * GROUPS), peek(job + 8 * BLOCKS)
     width = peek(job + 8 * WIDTH)
-    block = lanes * element
+    block = lanes * stored
     return _Sizes(
         element,
+        stored,
         taps,
         taps // _WIDE * _WIDE,
         groups,
@@ -101,10 +106,28 @@ def _read_sizes(job: int, element: int, lanes: int) -> _Sizes:
         blocks * block,
         groups * blocks * block,
         width * groups * blocks * block,
-        peek(job + 8 * SCALARS) * element,
-        3 * taps * element,
+        peek(job + 8 * SCALARS) * stored,
+        3 * taps * stored,
         peek(job + 8 * GRID),
     )
+
+
+def _fetch(like: Any, s: Any, address: int) -> Any:
+    """Consecutive numbers of value or offset_mask."""
+    if s.stored < s.element:
+        return load_half(like, address)
+    return load(like, address)
+
+
+def _fetch_pairs(like: Any, s: Any, address: int) -> Any:
+    """The even and the odd ones of consecutive numbers of offset_mask."""
+    if s.stored < s.element:
+        return load_half_pairs(like, address)
+    return load_pairs(like, address)
+
+
+_fetch = numba.njit(error_model="numpy")(_fetch)
+_fetch_pairs = numba.njit(error_model="numpy")(_fetch_pairs)
 
 
 def _place_some(
@@ -116,7 +139,7 @@ def _place_some(
     holds what depends on the tap alone, and behind it offset_scale.
     """
     scale = load_fill(like, s.grid + 2 * s.taps * s.element)
-    dx, dy = load_pairs(like, scalars + 2 * k * s.element)
+    dx, dy = _fetch_pairs(like, s, scalars + 2 * k * s.stored)
     x = fill(like, column * s.stride) + load(like, s.grid + k * s.element) + dx * scale
     y = fill(like, row * s.stride) + load(like, s.grid + (s.taps + k) * s.element) + dy * scale
     one, none = fill(like, 1.0), fill(like, 0.0)
@@ -124,7 +147,7 @@ def _place_some(
     inside = inside & (y > fill(like, -1.0)) & (y < fill(like, s.height))
     # From here on a position is finite and small: only now may it become an integer.
     x, y = select(inside, x, none), select(inside, y, none)
-    modulation = load(like, scalars + (2 * s.taps + k) * s.element)
+    modulation = _fetch(like, s, scalars + (2 * s.taps + k) * s.stored)
     modulation = select(inside, modulation, none)
     x0, y0 = floor(x), floor(y)
     fx, fy = x - x0, y - y0
@@ -169,20 +192,20 @@ def _gather(like: Any, s: Any, plane: int, scratch: int) -> Any:
         corner, flags = plane + (packed >> _FLAG_BITS), packed & _ALL_INSIDE
         if flags == _ALL_INSIDE:
             above = corner - s.row
-            s00 = s00 + load_fill(like, weights) * load(like, above - s.pixel)
-            s01 = s01 + load_fill(like, weights + e) * load(like, above)
-            s10 = s10 + load_fill(like, weights + 2 * e) * load(like, corner - s.pixel)
-            s11 = s11 + load_fill(like, weights + 3 * e) * load(like, corner)
+            s00 = s00 + load_fill(like, weights) * _fetch(like, s, above - s.pixel)
+            s01 = s01 + load_fill(like, weights + e) * _fetch(like, s, above)
+            s10 = s10 + load_fill(like, weights + 2 * e) * _fetch(like, s, corner - s.pixel)
+            s11 = s11 + load_fill(like, weights + 3 * e) * _fetch(like, s, corner)
         elif flags != 0:
             above = corner - s.row
             if flags & 5 == 5:
-                s00 = s00 + load_fill(like, weights) * load(like, above - s.pixel)
+                s00 = s00 + load_fill(like, weights) * _fetch(like, s, above - s.pixel)
             if flags & 6 == 6:
-                s01 = s01 + load_fill(like, weights + e) * load(like, above)
+                s01 = s01 + load_fill(like, weights + e) * _fetch(like, s, above)
             if flags & 9 == 9:
-                s10 = s10 + load_fill(like, weights + 2 * e) * load(like, corner - s.pixel)
+                s10 = s10 + load_fill(like, weights + 2 * e) * _fetch(like, s, corner - s.pixel)
             if flags & 10 == 10:
-                s11 = s11 + load_fill(like, weights + 3 * e) * load(like, corner)
+                s11 = s11 + load_fill(like, weights + 3 * e) * _fetch(like, s, corner)
         weights += 4 * e
         corners += 8
     return (s00 + s01) + (s10 + s11)
@@ -261,12 +284,13 @@ _finish = numba.njit(error_model="numpy")(_finish)
 _clear_dots = numba.njit(error_model="numpy")(_clear_dots)
 
 
-def forward_of(bits: int, lanes: int, revision: int) -> Callable[[int], None]:
+def forward_of(bits: int, lanes: int, stored: int, revision: int) -> Callable[[int], None]:
     """Write the forward loop; a piece of work is one row of one output image.
 
     Args:
         bits: 32 or 64, of a float.
         lanes: Channels held in registers at once; a group has a whole number of such blocks.
+        stored: Bytes of a number of value and offset_mask: 2 for bfloat16, else those of a float.
         revision: Stands for the code that this function calls. numba's cache on disk watches this
             file and the numbers here, not the other files.
     """
@@ -275,7 +299,7 @@ def forward_of(bits: int, lanes: int, revision: int) -> Callable[[int], None]:
         if revision < 0:
             return
         like, wide, narrow = zeros(bits, lanes), zeros(bits, _WIDE), zeros(bits, 1)
-        s = _read_sizes(job, bits // 8, lanes)
+        s = _read_sizes(job, bits // 8, stored, lanes)
         value, scalars, out = (
             peek(job + 8 * VALUE),
             peek(job + 8 * OFFSET_MASK),
@@ -295,13 +319,13 @@ def forward_of(bits: int, lanes: int, revision: int) -> Callable[[int], None]:
                     for block in range(s.blocks):
                         channel = group * s.group + block * s.block
                         total = _gather(like, s, image + channel, scratch)
-                        store(out + pixel * s.pixel + channel, total)
+                        store(out + (pixel * s.pixel + channel) // stored * s.element, total)
             piece = fetch_add(job + 8 * NEXT_PIECE)
 
     return forward
 
 
-def backward_of(bits: int, lanes: int, revision: int) -> Callable[[int], None]:
+def backward_of(bits: int, lanes: int, stored: int, revision: int) -> Callable[[int], None]:
     """Write the loop of the gradients; arguments as for `forward_of`.
 
     A job is one image. A piece of work is one group of one slab of output rows. Every slab has its
@@ -313,7 +337,7 @@ def backward_of(bits: int, lanes: int, revision: int) -> Callable[[int], None]:
         if revision < 0:
             return
         like, wide, narrow = zeros(bits, lanes), zeros(bits, _WIDE), zeros(bits, 1)
-        s = _read_sizes(job, bits // 8, lanes)
+        s = _read_sizes(job, bits // 8, stored, lanes)
         value, scalars = peek(job + 8 * VALUE), peek(job + 8 * OFFSET_MASK)
         grad_out, grad_scalars = peek(job + 8 * GRAD_OUT), peek(job + 8 * GRAD_OFFSET_MASK)
         pieces, slabs = peek(job + 8 * PIECES), peek(job + 8 * SLABS)
