@@ -19,6 +19,7 @@ from comix_cli.errors import OutputError
 
 # Below this much free space a library's vague "write failed" is taken to mean a full disk.
 SPARE_BYTES = 1 << 20
+MODEL_SUFFIX = ".safetensors"
 # File names may have 255 bytes; a part of the target's name is enough to recognise ours.
 _STEM_BYTES = 100
 
@@ -55,7 +56,8 @@ def check_writable(path: Path | str, *, overwrite: bool, inputs: Iterable[str] =
 
     Raises:
         OutputError: The file exists and `overwrite` is False; it is one of the inputs; the path is
-            a folder or a device; the folder is missing, is no folder, or cannot be written to.
+            empty, a folder or a device; the folder is missing, is no folder, or cannot be written
+            to.
     """
     target = Path(path)
     _check_kind(target)
@@ -70,7 +72,36 @@ def check_writable(path: Path | str, *, overwrite: bool, inputs: Iterable[str] =
         probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
-        raise _as_output_error(error, target) from error
+        raise _probe_error(error, target) from error
+
+
+def _probe_error(error: OSError, target: Path) -> OutputError:
+    """Where no reason is known, as in /proc, what the system says is about our own probe."""
+    if error.errno in _REASONS:
+        return _as_output_error(error, target)
+    cause = f"the folder {target.parent} cannot be written to"
+    return OutputError(cause, path=target, remedy="write elsewhere")
+
+
+def check_suffix(path: Path | str, suffixes: tuple[str, ...], what: str = "output") -> None:
+    """Refuse an output that is no file, or whose name says that it is something else.
+
+    Args:
+        path: The file that is going to be written.
+        suffixes: How its name may end, in lower case; the first is what is proposed.
+        what: What the file is, for the message where it has no name.
+
+    Raises:
+        OutputError: The path is empty, a folder or a device, or ends otherwise.
+    """
+    target = Path(path)
+    _check_kind(target, what)
+    if target.suffix.lower() not in suffixes:
+        raise OutputError(
+            f"does not end in {' or '.join(suffixes)}",
+            path=target,
+            remedy=f"call it {target.with_suffix(suffixes[0]).name}",
+        )
 
 
 def make_folder(path: Path) -> None:
@@ -323,11 +354,17 @@ def _error_number(error: BaseException) -> int | None:
 
 def _as_output_error(error: Exception, target: Path) -> OutputError:
     reason = _REASONS.get(_error_number(error) or 0)
-    cause, remedy = reason or (f"cannot be written ({error})", "write elsewhere")
+    said = getattr(error, "strerror", None) or error  # the rest names our temporary file
+    cause, remedy = reason or (f"cannot be written ({said})", "write elsewhere")
     return OutputError(cause, path=target, remedy=remedy)
 
 
-def _check_kind(target: Path) -> None:
+def _check_kind(target: Path, what: str = "output") -> None:
+    if target == Path():  # which is what becomes of an empty text
+        raise OutputError(
+            f"the name of the {what} is empty, or '.'",
+            remedy="name a file; if a shell variable holds the name, is it set?",
+        )
     if target.is_dir():
         raise OutputError("is a folder", path=target, remedy="name a file in it")
     if target.exists() and not target.is_file():

@@ -30,6 +30,13 @@ MB = 1_000_000
 
 def _model(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path:  # noqa: ARG001
     """The model that is named, else the one in this folder."""
+    if value == Path():  # which is what becomes of an empty text
+        raise ModelFileError(
+            "the name of the model is empty, or '.'",
+            remedy="name a file with -m; if a shell variable holds the name, is it set?",
+        )
+    if value is not None and value.is_dir():
+        raise ModelFileError("is a folder", path=value, remedy="name a model in it")
     if value is not None:
         return value
     if not DEFAULT_MODEL.is_file():

@@ -7,9 +7,12 @@ statistics are computed, so that nothing is ever written beside an input.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from rasterio.enums import ColorInterp, Interleaving
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
 from comix_cli.errors import RasterError, UsageError
+from comix_cli.files import MODEL_SUFFIX
 from comix_cli.scene.bands import BandTable, read_band_table
 from comix_cli.scene.grid import Grid
 
@@ -28,10 +32,18 @@ from comix_cli.scene.grid import Grid
 # enough; who wants the file sets the variable.
 os.environ.setdefault("CPL_VSIL_GZIP_WRITE_PROPERTIES", "NO")
 
+# Rasters that are not placed are told of in our own words. For good, and not around each opening:
+# what restores filters is not safe among threads, and GDAL opens many a file by itself.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
+_LOGGER = logging.getLogger("rasterio._env")
 _CHUNK_BYTES = 1 << 20
 # They change with every look at a file in a GIS, and hold no pixel.
 _UNHASHED_SUFFIXES = (".aux.xml", ".ovr", ".qml")
 _SHAPEFILE_PARTS = (".dbf", ".shx", ".prj", ".cpg")
+# NETCDF:"file":variable, with or without quotes, HDF4_EOS:EOS_GRID:"file":grid:field
+_PART = re.compile(r'[A-Za-z]\w+:(?:\w+:)*?(?:"(?P<quoted>[^"]+)"|(?P<bare>[^":]+)):.+')
+_DAMAGED = "compare its size with the original and copy it again"
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,7 @@ def open_raster(path: str) -> Any:
         raise RasterError(
             "holds no raster of its own",
             path=path,
-            remedy=f"name one of its parts: {', '.join(subdatasets)}" if subdatasets else None,
+            remedy=_name_one(subdatasets) if subdatasets else "give one that has bands",
         )
     if any(dtype.startswith("complex") for dtype in dataset.dtypes):
         dataset.close()
@@ -111,9 +123,7 @@ def _has_plain_tiles(dataset: Any, path: str) -> bool:
 
 
 def _open(path: str | Path) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path)
+    return rasterio.open(path)
 
 
 def inspect_raster(path: str | Path, *, src_crs: CRS | str | None = None) -> RasterInfo:
@@ -134,7 +144,7 @@ def describe(dataset: Any, path: str, *, src_crs: CRS | str | None = None) -> Ra
     """What an open rasterio dataset says about itself.
 
     Raises:
-        RasterError: No CRS and none assumed, or no geotransform.
+        RasterError: No CRS and none assumed, no geotransform, or a truncated header.
     """
     return RasterInfo(
         path=path,
@@ -162,6 +172,12 @@ def alpha_bands(dataset: Any) -> tuple[int, ...]:
 
 def _grid(dataset: Any, path: str, src_crs: CRS | str | None) -> Grid:
     crs = dataset.crs or None
+    if (crs is None or dataset.transform.is_identity) and _is_header_cut(path):
+        raise RasterError(
+            "is truncated or damaged: its header goes on beyond the end of the file",
+            path=path,
+            remedy=_DAMAGED,
+        )
     if crs is None and src_crs is None:
         tied = bool(dataset.gcps[0]) or dataset.rpcs is not None
         raise RasterError(
@@ -275,15 +291,104 @@ def _dataset_files(main: Path) -> list[str]:
 
 def _open_error(path: str, message: str) -> RasterError:
     """GDAL has been asked first, since a name need not be a local file; now look for the cause."""
-    local = Path(path)
-    looks_local = not path.startswith("/vsi") and ":" not in path
-    if not path or (looks_local and not local.exists()):
+    if looks_missing(path):
         return RasterError("there is no such file", path=path or "''", remedy="check the path")
-    if looks_local and local.is_dir():
+    if Path(path).is_dir():
         return RasterError("is a folder", path=path, remedy="name a raster in it")
-    if looks_local and "not recognized" in message:
-        return RasterError("is not a raster that GDAL can read", path=path)
-    return RasterError(f"cannot be opened ({first_line(message, path)})", path=path)
+    fault = file_fault(path)
+    if fault is not None:
+        return RasterError(fault[0], path=path, remedy=fault[1])
+    if Path(path).is_file() and "not recognized" in message:
+        remedy = _remedy_for_another_kind(path)
+        return RasterError("is not a raster that GDAL can read", path=path, remedy=remedy)
+    parts = _parts_beside(path)
+    if parts:
+        return RasterError("the file has no such part", path=path, remedy=_name_one(parts))
+    reason = first_line(message, path)
+    return RasterError(f"cannot be opened ({reason})", path=path, remedy=_remedy_for(reason))
+
+
+def looks_missing(path: str) -> bool:
+    """Whether a path is empty, or would be a local file and is none; GDAL's names are not."""
+    looks_local = not path.startswith("/vsi") and ":" not in path
+    return not path or (looks_local and not Path(path).exists())
+
+
+def file_fault(path: str) -> tuple[str, str] | None:
+    """Cause and remedy where a local file is no data of any kind; None where it may be some."""
+    file = Path(path)
+    if not path or not file.exists() or file.is_dir():
+        return None
+    if not file.is_file():
+        return "is not a regular file", "name a file"
+    if file.stat().st_size == 0:
+        return "is empty (0 bytes)", "copy it again, or write it anew"
+    if file.suffix.lower() == MODEL_SUFFIX:
+        return "is called like a model", "models are given to 'comix classify' with -m"
+    return None
+
+
+def _remedy_for_another_kind(path: str) -> str:
+    import pyogrio  # noqa: PLC0415  # takes long, for a rare case
+
+    try:
+        layers = pyogrio.list_layers(path)
+    except pyogrio.errors.DataSourceError:
+        layers = []
+    if any(kind is not None for _, kind in layers):
+        return "this is a vector file: give it with --gt or --mask"
+    return "give a GeoTIFF, an ENVI image or the like"
+
+
+def _remedy_for(reason: str) -> str | None:
+    """What helps against what GDAL says, where it does not say so itself."""
+    if any(mark in reason for mark in ("TIFFRead", "TIFFFetch", "Cannot read TIFF")):
+        return f"it may be truncated: {_DAMAGED}"
+    return "check the path" if "No such file" in reason else None
+
+
+def _parts_beside(path: str) -> list[str]:
+    """The parts of the file that GDAL's name of a part speaks of, unless that is one of them."""
+    found = _PART.fullmatch(path)
+    file = (found["quoted"] or found["bare"]) if found else ""
+    if not Path(file).is_file():
+        return []
+    try:
+        with _open(file) as dataset:
+            parts = list(dataset.subdatasets) or [file]
+    except RasterioError:
+        return []
+    named = path.replace('"', "").lower()
+    return [] if named in (part.replace('"', "").lower() for part in parts) else parts
+
+
+def _name_one(parts: list[str]) -> str:
+    return f"name one of its parts: {', '.join(parts)}" if parts[1:] else f"name {parts[0]}"
+
+
+def _is_header_cut(path: str) -> bool:
+    """Whether GDAL goes on without parts of a header that lie beyond the end of the file."""
+    try:
+        with _gdal_warnings() as messages, _open(path):
+            return any("IO error" in message for message in messages)
+    except RasterioError:
+        return True
+
+
+@contextmanager
+def _gdal_warnings() -> Iterator[list[str]]:
+    """Collects what GDAL warns of, instead of logging it."""
+    messages: list[str] = []
+
+    def collect(record: logging.LogRecord) -> bool:
+        messages.append(record.getMessage())
+        return False
+
+    _LOGGER.addFilter(collect)
+    try:
+        yield messages
+    finally:
+        _LOGGER.removeFilter(collect)
 
 
 def first_line(message: str, path: str) -> str:

@@ -51,8 +51,10 @@ class Spectrum:
 
     @property
     def label(self) -> str:
-        """For messages: `177 bands, 460..2409 nm`."""
+        """For messages: `177 bands, 460..2409 nm`, or `1 band, 460 nm`."""
         low, high = min(self.centres_nm), max(self.centres_nm)
+        if len(self) == 1:
+            return f"1 band, {low:.5g} nm"
         return f"{len(self)} bands, {low:.5g}..{high:.5g} nm"
 
 
@@ -159,7 +161,8 @@ def band_mix(source: Spectrum, wanted: Spectrum) -> BandMix:
 
     A wanted band that is wider than the source's bands is their sum under a Gaussian whose width,
     together with that of the source's own bands, makes the wanted one. One that is not, or whose
-    width is unknown, is interpolated linearly between its two neighbours.
+    width is unknown, is interpolated linearly between its two neighbours. So is one that a source
+    of a single band of unknown width has.
 
     Raises:
         ValueError: The source does not cover a wanted band; see `uncovered`.
@@ -181,7 +184,8 @@ def _row(runs: Sequence[_Run], centre: float, fwhm: float | None) -> tuple[tuple
         return ()
     own = float(np.interp(centre, home.centres, home.widths))
     blur = math.sqrt(max(0.0, (fwhm or 0.0) ** 2 - own**2))
-    if blur <= EXACT_NM:
+    # A single band of unknown width may well be as wide as the wanted one.
+    if blur <= EXACT_NM or own == 0:
         weights = _interpolated(home, centre)
     else:
         weights = _under_response(runs, centre, blur)

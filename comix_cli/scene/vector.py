@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import geopandas
@@ -14,9 +13,16 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.crs import CRS
 
-from comix_cli.errors import LabelError
+from comix_cli.errors import LabelError, RasterError
 from comix_cli.scene.grid import Grid, crs_label, extent_label, same_crs
-from comix_cli.scene.raster import parse_crs, plain_crs
+from comix_cli.scene.raster import (
+    file_fault,
+    first_line,
+    looks_missing,
+    open_raster,
+    parse_crs,
+    plain_crs,
+)
 
 POLYGONAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 
@@ -47,9 +53,9 @@ def read_frame(path: str, layer: str | None, words: Words) -> geopandas.GeoDataF
         chosen = _choose_layer(path, layers, layer, words)
         frame = pyogrio.read_dataframe(path, layer=chosen)
     except (DataSourceError, DataLayerError) as error:
-        raise _open_error(path, str(error)) from error
+        raise _open_error(path, str(error), words) from error
     if not isinstance(frame, geopandas.GeoDataFrame) or frame.empty:
-        raise LabelError("holds no features", path=path)
+        raise LabelError("holds no features", path=path, remedy="check that it is the right file")
     return frame
 
 
@@ -61,7 +67,7 @@ def _choose_layer(path: str, layers: list[str], layer: str | None, words: Words)
             )
         return layer
     if not layers:
-        raise LabelError("holds no geometries", path=path)
+        raise LabelError("holds no geometries", path=path, remedy=_meant(words))
     if len(layers) > 1:
         remedy = f"{_of(layers)} with {words.layer}"
         raise LabelError("holds several layers", path=path, remedy=remedy)
@@ -72,14 +78,28 @@ def _of(layers: list[str]) -> str:
     return f"name one of {', '.join(layers)}"
 
 
-def _open_error(path: str, message: str) -> LabelError:
-    looks_local = not path.startswith("/vsi") and ":" not in path
-    if not path or (looks_local and not Path(path).exists()):
+def _meant(words: Words) -> str:
+    return f"give the {words.what} as a vector file, such as a GeoPackage or a Shapefile"
+
+
+def _open_error(path: str, message: str, words: Words) -> LabelError:
+    if looks_missing(path):
         return LabelError("there is no such file", path=path or "''", remedy="check the path")
+    fault = file_fault(path)
+    if fault is not None:
+        return LabelError(fault[0], path=path, remedy=fault[1])
     if "not recognized" in message or "not a supported" in message:
-        return LabelError("is not a vector file that GDAL can read", path=path)
-    reason = message.replace(f"'{path}'", "it").replace(f"{path}: ", "").strip().splitlines()
-    return LabelError(f"cannot be read ({(reason or ['no reason given'])[0]})", path=path)
+        remedy = f"it is a raster: {_meant(words)}" if _is_raster(path) else _meant(words)
+        return LabelError("is not a vector file that GDAL can read", path=path, remedy=remedy)
+    return LabelError(f"cannot be read ({first_line(message, path)})", path=path)
+
+
+def _is_raster(path: str) -> bool:
+    try:
+        open_raster(path).close()
+    except RasterError:
+        return False
+    return True
 
 
 def source_crs(

@@ -71,9 +71,9 @@ def _as_in_training(dataset: Any, info: RasterInfo, record: InputRecord, wanted:
 
 def _by_number(source: SourceSpec, info: RasterInfo, record: InputRecord) -> SourceSpec:
     if info.count != record.count:
+        own = "1 band" if info.count == 1 else f"{info.count} bands"
         raise RasterError(
-            f"has {info.count} bands, but the model was trained on {record.count} bands "
-            f"({record.name})",
+            f"has {own}, but the model was trained on {record.count} bands ({record.name})",
             path=source.path,
             remedy="give the rasters as in training, the HSI first, or train a new model; other "
             "bands can be used only where the raster and the model carry wavelengths",
@@ -92,15 +92,27 @@ def _mixed(
     if missing:
         shown = ", ".join(f"{wanted.centres_nm[i]:.5g}" for i in missing[:MOST_LISTED])
         more = len(missing) - MOST_LISTED
+        verb = "does" if len(own) == 1 else "do"
+        lack = "band, or none wide enough," if _some_are_narrow(own, wanted, missing) else "band"
         raise RasterError(
-            f"its {own.label} do not cover the model's {wanted.label}: no usable band around "
+            f"its {own.label} {verb} not cover the model's {wanted.label}: no usable {lack} around "
             f"{shown} nm" + (f" and {more} more" if more > 0 else ""),
             path=source.path,
             remedy="give a raster that covers them, or train a model on the bands that are there",
         )
     mix = band_mix(own, wanted)
+    verb = "is" if len(own) == 1 else "are"
     progress.warn(
-        f"{source.path}: its {own.label} are resampled to the model's {wanted.label}, by "
+        f"{source.path}: its {own.label} {verb} resampled to the model's {wanted.label}, by "
         f"{mix.method}"
     )
     return replace(source, bands=tuple(bands[i] for i in mix.used), mix=mix.compact())
+
+
+def _some_are_narrow(own: Spectrum, wanted: Spectrum, missing: Sequence[int]) -> bool:
+    """Whether a wanted band has one within it, which holds too little of its response."""
+    return any(
+        abs(centre - wanted.centres_nm[i]) < (wanted.fwhm_nm[i] or 0.0) / 2
+        for i in missing
+        for centre in own.centres_nm
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from comix_cli.files import MODEL_SUFFIX
 from comix_cli.learning.model_file import ModelCard, read_card
 from comix_cli.mapping.map_file import read_classes
 from comix_cli.scene.bands import BandTable
@@ -12,7 +13,6 @@ from comix_cli.scene.grid import Grid
 from comix_cli.scene.raster import RasterInfo, inspect_raster, open_raster
 from comix_models.build import build_model, count_parameters
 
-MODEL_SUFFIX = ".safetensors"
 # Lets a raster without CRS be looked at; nothing is ever placed with it.
 NOWHERE = 'LOCAL_CS["unknown",UNIT["metre",1]]'
 

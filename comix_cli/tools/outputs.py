@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comix_cli.errors import OutputError
-from comix_cli.files import check_writable, output_errors, partial_folder, publish_all, sidecar
+from comix_cli.files import (
+    check_suffix,
+    check_writable,
+    output_errors,
+    partial_folder,
+    publish_all,
+    sidecar,
+)
 from comix_cli.mapping.cog import check_creation_options
 from comix_cli.mapping.qgis import style_path
 from comix_cli.mapping.quicklook import write_quicklook
@@ -71,36 +78,33 @@ class OutputOptions:
 
         Raises:
             OutputError: A file exists already, cannot be written, is an input or another output,
-                or its name says that it is something else.
+                or its name is empty or says that it is something else.
             UsageError: `min_area` is no area.
         """
         read = tuple(inputs)
         if self.min_area is not None:
             parse_area(self.min_area)
-        _check_suffix(self.map, _TIFF)
+        check_suffix(self.map, _TIFF, "map")
         check_map_writable(self.map, overwrite=self.overwrite, inputs=read)
-        for target, suffixes in self.others():
-            _check_suffix(target, suffixes)
+        for what, target, suffixes in self._others():
+            check_suffix(target, suffixes, what)
             check_writable(target, overwrite=self.overwrite, inputs=read)
-        _check_distinct([self.map, *(target for target, _ in self.others())])
+        _check_distinct(self.paths())
 
-    def others(self) -> list[tuple[Path, tuple[str, ...]]]:
-        """Every output but the map, and how its name may end."""
+    def paths(self) -> list[Path]:
+        """Every output, the map first."""
+        return [self.map, *(path for _, path, _ in self._others())]
+
+    def _others(self) -> list[tuple[str, Path, tuple[str, ...]]]:
+        """What every output but the map is called, its path, and how that may end."""
         asked = (
-            *((path, _TIFF) for path in (self.probabilities, self.confidence, self.entropy)),
-            (self.polygons, (".gpkg",)),
-            (self.quicklook, (".png",)),
+            ("probabilities", self.probabilities, _TIFF),
+            ("confidence", self.confidence, _TIFF),
+            ("entropy", self.entropy, _TIFF),
+            ("polygons", self.polygons, (".gpkg",)),
+            ("quicklook", self.quicklook, (".png",)),
         )
-        return [(path, suffixes) for path, suffixes in asked if path is not None]
-
-
-def _check_suffix(target: Path, suffixes: tuple[str, ...]) -> None:
-    if target.suffix.lower() not in suffixes:
-        raise OutputError(
-            f"does not end in {' or '.join(suffixes)}",
-            path=target,
-            remedy=f"call it {target.with_suffix(suffixes[0]).name}",
-        )
+        return [(what, path, suffixes) for what, path, suffixes in asked if path is not None]
 
 
 def _check_distinct(targets: list[Path]) -> None:
@@ -210,8 +214,7 @@ def bytes_per_row(options: OutputOptions, grid: Grid, legend: Legend) -> int:
 
 def _partial_folders(options: OutputOptions, stack: ExitStack) -> dict[Path, Path]:
     """A hidden folder beside each output, to be renamed from."""
-    targets = [options.map, *(target for target, _ in options.others())]
-    return {target: stack.enter_context(partial_folder(target)) for target in targets}
+    return {target: stack.enter_context(partial_folder(target)) for target in options.paths()}
 
 
 def _asked_scores(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from comix_cli.errors import LabelError, UsageError
-from comix_cli.files import check_writable
+from comix_cli.files import MODEL_SUFFIX, check_suffix, check_writable
 from comix_cli.learning.device import check_number_type, choose_device, set_threads
 from comix_cli.learning.loop import Recipe, TrainingResult, fit, seeded
 from comix_cli.learning.model_file import InputRecord, ModelCard, save_model
@@ -112,6 +112,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainReport:
     _check_window(options)
     read = (*options.inputs.paths, options.truth.path)
     check_writable(options.output, overwrite=options.overwrite, inputs=read)
+    check_suffix(options.output, (MODEL_SUFFIX,))
     device = choose_device(options.device)
     number_type = check_number_type(options.precision, device)
     set_threads(options.threads)

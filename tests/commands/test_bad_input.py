@@ -59,6 +59,71 @@ def test_a_file_that_is_no_vector(scene: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["empty.shp", "empty.gpkg"])
+def test_a_vector_without_content_is_called_empty(scene: Path, name: str) -> None:
+    (scene / name).touch()
+    empty = f"{name}: is empty (0 bytes); copy it again"
+    assert empty in refused(scene, "train", "hsi.tif", "--gt", name, "--overwrite")
+    assert empty in refused(scene, *CLASSIFY, "--mask", name)
+
+
+def test_a_raster_in_place_of_a_vector_is_explained(scene: Path) -> None:
+    remedy = "it is a raster: give the {} as a vector file"
+    line = refused(scene, "train", "hsi.tif", "--gt", "lidar.tif", "--overwrite")
+    assert remedy.format("ground truth") in line
+    line = refused(scene, *CLASSIFY, "--mask", "lidar.tif")
+    assert remedy.format("area of interest") in line
+
+
+def test_a_vector_or_a_model_in_place_of_a_raster_is_explained(scene: Path) -> None:
+    line = refused(scene, "classify", "hsi.tif", "labels.gpkg", "-o", "map.tif")
+    assert "labels.gpkg: is not a raster" in line
+    assert "give it with --gt or --mask" in line
+    line = refused(scene, "classify", "hsi.tif", "model.safetensors", "-o", "map.tif")
+    assert "model.safetensors: is called like a model" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ((*CLASSIFY[:-1], ""), "map"),
+        ((*CLASSIFY, "--quicklook", ""), "quicklook"),
+        ((*CLASSIFY, "-m", ""), "model"),
+        ((*TRAIN, "-o", ""), "output"),
+    ],
+)
+def test_a_shell_variable_that_is_not_set(
+    scene: Path, arguments: tuple[str, ...], what: str
+) -> None:
+    line = refused(scene, *arguments)
+    assert f"the name of the {what} is empty, or '.'; name a file" in line
+    assert "if a shell variable holds the name, is it set?" in line
+
+
+def test_a_folder_in_place_of_a_file(scene: Path) -> None:
+    (scene / "folder").mkdir()
+    for arguments in (CLASSIFY[:-1], (*CLASSIFY, "--polygons"), (*TRAIN, "-o")):
+        line = refused(scene, *arguments, "folder")
+        assert "folder: is a folder; name a file in it" in line
+    assert "folder: is a folder; name a model in it" in refused(scene, *CLASSIFY, "-m", "folder")
+
+
+def test_a_model_is_not_called_like_a_map(scene: Path) -> None:
+    line = refused(scene, *TRAIN, "-o", "new.tif")
+    assert "new.tif: does not end in .safetensors; call it new.safetensors" in line
+
+
+def test_one_band_does_not_cover_the_wavelengths_of_the_others(scene: Path) -> None:
+    # The model's bands lie at 450, 618.2, 786.4, ... nm and are 8 nm wide.
+    for fwhm, lack in ((None, "band around 618.2, 786.4"), ([2.0], "wide enough, around 450, 618")):
+        write_raster(
+            scene / "one.tif", np.ones((1, 20, 20), np.int16), wavelengths=[450.0], fwhm=fwhm
+        )
+        line = refused(scene, "classify", "one.tif", "lidar.tif", "-o", "map.tif")
+        assert "its 1 band, 450 nm does not cover the model's 12 bands, 450..2300 nm" in line
+        assert lack in line
+
+
 def test_a_raster_without_crs(scene: Path) -> None:
     write_raster(scene / "bare.tif", np.ones((12, 20, 20), np.int16), crs=None)
     line = refused(scene, "classify", "bare.tif", "lidar.tif", "-o", "map.tif")
@@ -74,7 +139,7 @@ def test_inputs_that_do_not_overlap_print_both_extents(scene: Path) -> None:
 
 def test_bands_that_the_model_does_not_know_print_both_numbers(scene: Path) -> None:
     line = refused(scene, "classify", "lidar.tif", "hsi.tif", "-o", "map.tif")
-    assert "lidar.tif: has 1 bands" in line
+    assert "lidar.tif: has 1 band, but the model was trained on" in line
     assert "12 bands (hsi.tif)" in line
 
 

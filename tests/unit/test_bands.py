@@ -10,6 +10,7 @@ import rasterio
 from scenes import write_raster
 
 from comix_cli.scene.bands import BandTable, read_band_table
+from comix_cli.scene.spectral import Spectrum, band_mix, uncovered
 
 THREE = np.ones((3, 4, 5), np.float32)
 
@@ -138,3 +139,11 @@ def test_widths_in_wavenumbers_become_nanometres_where_the_band_lies(tmp_path: P
     # dl = l**2 dn: 10 um, 8 um and 5 um
     assert found.wavelengths_nm == (10_000.0, 8_000.0, 5_000.0)
     assert found.fwhm_nm == pytest.approx((80.0, 51.2, 20.0))
+
+
+def test_a_single_band_of_unknown_width_stands_for_its_own_wavelength_only() -> None:
+    own, wanted = Spectrum((484.3,), (None,)), Spectrum((484.3, 558.4, 632.5), (8.0, 8.0, 8.0))
+    assert uncovered(own, wanted) == (1, 2)
+    assert band_mix(own, Spectrum((484.3,), (8.0,))).rows == (((0, 1.0),),)
+    assert own.label == "1 band, 484.3 nm"
+    assert wanted.label == "3 bands, 484.3..632.5 nm"

@@ -12,7 +12,9 @@ from comix_cli import files
 from comix_cli.errors import OutputError
 from comix_cli.files import (
     atomic_path,
+    check_suffix,
     check_writable,
+    make_folder,
     partial_folder,
     partial_path,
     publish_all,
@@ -79,6 +81,38 @@ def test_a_folder_that_takes_no_file_is_found_by_trying(
     monkeypatch.setattr(Path, "touch", refuse)
     with pytest.raises(OutputError, match=cause):
         check_writable(tmp_path / "map.tif", overwrite=False)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder that only Linux has")
+def test_a_folder_that_takes_no_file_for_reasons_of_its_own_is_named() -> None:
+    with pytest.raises(OutputError) as caught:
+        check_writable("/proc/x.tif", overwrite=False)
+    message = "/proc/x.tif: the folder /proc cannot be written to; write elsewhere"
+    assert caught.value.message == message
+
+
+def test_an_unknown_reason_is_told_without_the_temporary_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, **_: object) -> None:
+        raise OSError(errno.EMLINK, os.strerror(errno.EMLINK), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(OutputError, match=r"new: cannot be written \(Too many links\); write"):
+        make_folder(tmp_path / "new")
+
+
+def test_an_empty_name_is_told_of_as_such() -> None:
+    with pytest.raises(OutputError, match=r"the name of the output is empty, or '\.'; name"):
+        check_writable("", overwrite=True)
+    with pytest.raises(OutputError, match=r"the name of the map is empty.*is it set"):
+        check_suffix("", (".tif",), "map")
+
+
+def test_a_suffix_counts_in_upper_case_too(tmp_path: Path) -> None:
+    check_suffix(tmp_path / "MAP.TIF", (".tif", ".tiff"))
+    with pytest.raises(OutputError, match=r"a\.b: does not end in \.tif or \.tiff; call it a\.tif"):
+        check_suffix(tmp_path / "a.b", (".tif", ".tiff"))
 
 
 def test_a_finished_file_gets_its_name(tmp_path: Path) -> None:

@@ -216,6 +216,8 @@ def test_an_existing_output_needs_overwrite(tmp_path: Path, name: str) -> None:
         ({"confidence": "map.tif"}, r"map\.tif: is named for two outputs; give each a name"),
         ({"confidence": "entropy.tif"}, r"entropy\.tif: is named for two outputs"),
         ({"entropy": "no/e.tif"}, r"e\.tif: the folder .*no does not exist"),
+        ({"map": "."}, "is a folder; name a file in it"),
+        ({"polygons": "."}, "is a folder; name a file in it"),
     ],
 )
 def test_names_that_cannot_be_meant_are_refused(
@@ -223,6 +225,13 @@ def test_names_that_cannot_be_meant_are_refused(
 ) -> None:
     options = everything(tmp_path, **{key: tmp_path / name for key, name in changed.items()})
     with pytest.raises(OutputError, match=message):
+        options.check(())
+
+
+@pytest.mark.parametrize("what", ["map", "polygons", "quicklook", *SCORES])
+def test_an_output_whose_name_is_empty_is_called_by_what_it_is(tmp_path: Path, what: str) -> None:
+    options = everything(tmp_path, **{what: Path()})
+    with pytest.raises(OutputError, match=f"the name of the {what} is empty, or '.'; name a file"):
         options.check(())
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import gzip
 import hashlib
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyproj
 import pytest
 import rasterio
+import rasterio.shutil
 from affine import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
@@ -20,6 +24,9 @@ from shapely import Point
 
 from comix_cli.errors import RasterError, UsageError
 from comix_cli.scene.raster import checksum, inspect_raster, open_raster, plain_crs
+
+# A test runner sets the filters of warnings anew; what comix does is seen in a process of its own.
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
 TWO = np.arange(2 * 6 * 5, dtype=np.int16).reshape(2, 6, 5)
 
@@ -56,10 +63,48 @@ def test_a_folder_is_called_a_folder(tmp_path: Path) -> None:
         inspect_raster(tmp_path)
 
 
-def test_a_vector_file_is_no_raster(tmp_path: Path) -> None:
+def test_a_vector_file_is_no_raster_and_belongs_elsewhere(tmp_path: Path) -> None:
     path = write_vector(tmp_path / "a.gpkg", [(Point(0, 0), {"a": 1})])
-    with pytest.raises(RasterError):
+    with pytest.raises(RasterError, match="this is a vector file: give it with --gt or --mask"):
         inspect_raster(path)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.img", "a.safetensors", "a"])
+def test_a_file_without_content_is_called_empty(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(RasterError, match=rf"{name}: is empty \(0 bytes\); copy it again"):
+        inspect_raster(tmp_path / name)
+
+
+def test_a_device_is_no_raster() -> None:
+    with pytest.raises(RasterError, match="/dev/null: is not a regular file; name a file"):
+        inspect_raster("/dev/null")
+
+
+def test_a_model_is_no_raster_and_belongs_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_text("{}")
+    with pytest.raises(RasterError, match=r"is called like a model; .* with -m"):
+        inspect_raster(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("name", ['NETCDF:"{}":Bandx', "NETCDF:{}:Bandx"])
+def test_of_a_part_that_is_not_there_the_others_are_named(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "x.nc"
+    rasterio.shutil.copy(write_raster(tmp_path / "a.tif", TWO), path, driver="netCDF")
+    with pytest.raises(RasterError, match=r"no such part; name one of .*:Band1, .*:Band2$"):
+        inspect_raster(name.format(path))
+
+
+def test_of_a_file_with_one_raster_no_part_is_to_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.nc"
+    rasterio.shutil.copy(write_raster(tmp_path / "a.tif", TWO[:1]), path, driver="netCDF")
+    with pytest.raises(RasterError, match=rf"no such part; name {path}$"):
+        inspect_raster(f'NETCDF:"{path}":Bandx')
+
+
+def test_a_part_of_a_file_that_is_not_there_is_a_matter_of_the_path(tmp_path: Path) -> None:
+    with pytest.raises(RasterError, match=r"No such file or directory\); check the path"):
+        inspect_raster(f'NETCDF:"{tmp_path}/nowhere.nc":Band1')
 
 
 def test_an_envi_header_in_place_of_the_data_is_explained(tmp_path: Path) -> None:
@@ -72,6 +117,37 @@ def test_a_raster_without_crs_is_refused_with_the_remedy(tmp_path: Path) -> None
     path = write_raster(tmp_path / "a.tif", TWO, crs=None)
     with pytest.raises(RasterError, match="has no CRS; give one with --src-crs EPSG"):
         inspect_raster(path)
+
+
+@pytest.mark.parametrize("layout", [{"driver": "COG"}, {"driver": "GTiff", "tiled": True}])
+def test_a_tiff_cut_in_its_header_is_called_truncated(
+    tmp_path: Path, layout: dict[str, Any]
+) -> None:
+    """At every length: either GDAL does not open it, or has what places it, or says so."""
+    values = np.arange(64 * 64, dtype=np.uint8).reshape(1, 64, 64)
+    whole = tmp_path / "whole.tif"
+    rasterio.shutil.copy(write_raster(tmp_path / "a.tif", values), whole, **layout)
+    content, said = whole.read_bytes(), []
+    for length in range(8, len(content), 20):
+        cut = tmp_path / f"cut{length}.tif"
+        cut.write_bytes(content[:length])
+        try:
+            assert inspect_raster(cut).grid == inspect_raster(whole).grid
+        except RasterError as error:
+            said.append(error.message)
+    assert any("is truncated or damaged: its header goes on beyond" in line for line in said)
+    assert all("compare its size with the original" in line for line in said)
+    unplaced = next(line for line in said if "goes on" in line).partition(":")[0]
+    with pytest.raises(RasterError, match="is truncated"):
+        inspect_raster(unplaced, src_crs="EPSG:32633")
+
+
+def test_a_raster_that_is_not_placed_is_no_warning_of_a_library(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", TWO[:1], crs=None, transform=Affine.identity())
+    command = [sys.executable, "-m", "comix_cli", "info", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "crs     none" in done.stdout
+    assert done.stderr == ""
 
 
 def test_a_given_crs_serves_rasters_without_one_only(tmp_path: Path) -> None:
