@@ -114,7 +114,8 @@ def _judge(error: BaseException) -> tuple[str, int]:
 def _is_out_of_memory(error: BaseException) -> bool:
     """Also true for torch's own ways of saying so, without importing torch."""
     named = type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError)
-    return named or "can't allocate memory" in str(error)
+    said = str(error).lower()
+    return named or "can't allocate memory" in said or "cuda error: out of memory" in said
 
 
 def _usage_message(error: click.UsageError) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from comix_cli.errors import UsageError
@@ -15,6 +17,9 @@ def choose_device(name: str) -> torch.device:
     Raises:
         UsageError: There is no such device here.
     """
+    if torch.cuda.is_available() and "LOCAL_RANK" in os.environ:
+        # Each process of torchrun keeps to its own GPU from the first touch on.
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -39,6 +44,12 @@ def set_threads(threads: int | None) -> None:
     """Compute with so many CPU threads; None leaves torch's choice."""
     if threads is not None:
         torch.set_num_threads(threads)
+
+
+def compute_exactly() -> None:
+    """Let GPUs compute single precision as it is, and not with the 10 bits of TensorFloat-32."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def check_number_type(name: str, device: torch.device) -> torch.dtype:
@@ -71,7 +82,10 @@ def check_number_type(name: str, device: torch.device) -> torch.dtype:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a device really computes in bfloat16."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        # Of every GPU that the name stands for: Ampere and later compute in it.
+        return torch.version.hip is not None or all(
+            torch.cuda.get_device_capability(each) >= (8, 0) for each in every_one(device)
+        )
     flags = torch.backends.cpu.get_cpu_capability()
     known = (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported)
     return flags != "DEFAULT" and any(has_it() for has_it in known)

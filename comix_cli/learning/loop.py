@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel
 
 from comix_cli.errors import TrainingError, UsageError
 from comix_cli.learning.augment import Augmentation
@@ -32,7 +31,8 @@ class Recipe:
     Attributes:
         steps: Optimiser steps.
         max_minutes: Wall-clock budget, None for none. The schedule runs to its end within it.
-        batch_size: Chips a step, of all processes together.
+        batch_size: Chips a step, of all processes together; each process counts alike, however many
+            labels its chips hold.
         accumulate: In how many parts each process computes its chips of a step; more parts take
             less memory, and batch normalisation sees fewer chips at once.
         learning_rate: Peak of the schedule.
@@ -124,7 +124,7 @@ def fit(
     prepared, prepared_optimiser = fabric.setup(network, optimiser)
     step = _Step(fabric, prepared, prepared_optimiser, fabric.to_device(weights), recipe)
     # Made where the network has been brought to.
-    average = AveragedModel(network, avg_fn=moving_average(recipe.ema_decay), use_buffers=True)
+    average = MovingAverage(network, recipe.ema_decay)
     clock = _Clock(recipe)
     losses: list[float] = []
     with progress.task("training", recipe.steps) as task, parts.drawn_ahead() as draw:
@@ -132,10 +132,9 @@ def fit(
             set_learning_rate(optimiser, recipe.learning_rate * schedule(done, recipe.warmup))
             losses.append(step(draw()))
             _refuse_nan(losses)
-            average.update_parameters(network)
+            average.update()
             task.advance(clock.steps_worth(len(losses)), status=f"loss {_recent(losses):.3f}")
-    state = {k: v.detach().clone() for k, v in average.module.state_dict().items()}
-    return TrainingResult(state, tuple(losses), clock.seconds)
+    return TrainingResult(average.state(), tuple(losses), clock.seconds)
 
 
 def _agreed(done: float, fabric: Fabric) -> float:
@@ -143,19 +142,43 @@ def _agreed(done: float, fabric: Fabric) -> float:
     return done if fabric.world_size == 1 else float(fabric.broadcast(done))
 
 
-def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """Exponential moving average that forgets the first steps faster.
+class MovingAverage:
+    """Exponential moving average of a network's weights that forgets the first steps faster.
 
     After n updates the decay is min(decay, (1 + n) / (10 + n)), or a short training would keep
-    mostly what the network began with.
+    mostly what the network began with. Statistics of normalisations are averaged as well; whole
+    numbers are those of the last update.
+
+    Args:
+        network: The network; its first update is taken as it is.
+        decay: The largest decay.
     """
 
-    def update(average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-        n = int(updates)
-        kept = min(decay, (1 + n) / (10 + n))
-        return average * kept + current * (1 - kept)
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self._network, self._decay, self._updates = network, decay, 0
+        self._average: dict[str, Tensor] = {}
 
-    return update
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take the network as it is now into the average."""
+        current = self._network.state_dict()
+        floats = [name for name, tensor in current.items() if tensor.is_floating_point()]
+        if self._updates == 0:
+            self._average = {name: tensor.clone() for name, tensor in current.items()}
+        else:
+            kept = min(self._decay, (1 + self._updates) / (10 + self._updates))
+            averages = [self._average[name] for name in floats]
+            # All tensors at once, and the number of updates on the host: a GPU is never waited for.
+            torch._foreach_mul_(averages, kept)
+            shares = torch._foreach_mul([current[name] for name in floats], 1 - kept)
+            torch._foreach_add_(averages, shares)
+            for name in current.keys() - set(floats):
+                self._average[name].copy_(current[name])
+        self._updates += 1
+
+    def state(self) -> dict[str, Tensor]:
+        """The averaged weights and buffers by name."""
+        return self._average
 
 
 class _Clock:
@@ -306,7 +329,8 @@ class _Step:
             return [1.0]
         weights = self._weights.cpu().numpy()
         sums = [float(weights[p.labels[p.labels != IGNORE_INDEX]].sum()) for p in parts]
-        return [each / sum(sums) for each in sums]
+        # Where nothing is labelled the loss is no number, which is told of elsewhere.
+        return [each / (sum(sums) or 1.0) for each in sums]
 
 
 def _recent(losses: list[float], count: int = 20) -> float:
@@ -325,6 +349,9 @@ def _refuse_nan(losses: list[float]) -> None:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Make everything that torch draws inside depend on the seed alone, and undo that outside."""
-    with torch.random.fork_rng():
+    # Only of the device in use: the others would be woken up for nothing.
+    in_use: Callable[[], bool] = torch.cuda.is_initialized
+    gpus = [torch.cuda.current_device()] if in_use() else []
+    with torch.random.fork_rng(devices=gpus):
         torch.manual_seed(seed)
         yield

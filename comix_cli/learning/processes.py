@@ -34,7 +34,7 @@ def launched(device: torch.device, number_type: torch.dtype) -> Iterator[Fabric]
         number_type: What the network computes in.
 
     Raises:
-        UsageError: Several processes, and one GPU by its number.
+        UsageError: Several processes, and one GPU by its number or too few GPUs.
     """
     # It would report the hardware and the precision; our own lines say what users need.
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
@@ -44,6 +44,12 @@ def launched(device: torch.device, number_type: torch.dtype) -> Iterator[Fabric]
         raise UsageError(
             f"--device {device}: {processes} processes cannot share one device",
             remedy="use --device cuda, and give torchrun as many processes as there are GPUs",
+        )
+    if kind == "cuda" and local > torch.cuda.device_count():
+        raise UsageError(
+            f"{local} processes need as many GPUs, and this machine has "
+            f"{torch.cuda.device_count()}",
+            remedy="give torchrun a smaller --nproc-per-node",
         )
     # Depthwise weights have gradients of another layout than DDP keeps them in: a small copy.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
@@ -55,8 +61,8 @@ def launched(device: torch.device, number_type: torch.dtype) -> Iterator[Fabric]
         precision=_PRECISIONS[number_type],  # type: ignore[arg-type]  # a literal there
     )
     fabric.launch()
-    try:
-        yield fabric
-    finally:
-        if processes > 1 and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+    yield fabric
+    # Not after an error: it would wait for work that others never finish, while torchrun waits for
+    # this process to end.
+    if processes > 1 and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -147,18 +147,35 @@ def fit(costs: Costs, threads: int, batch: int, limit: int) -> Budget:
     )
 
 
-def batch_on_gpu(free: int, forward: int, plan: WindowPlan, classes: int) -> int:
+def batch_on_gpu(
+    free: int,
+    forward: int,
+    plan: WindowPlan,
+    size: tuple[int, int],
+    *,
+    channels: int,
+    classes: int,
+    devices: int,
+) -> int:
     """How many windows a GPU takes at once, so that its memory is not the limit.
 
     Args:
-        free: Bytes free on the GPU.
-        forward: What the network needs for one window.
-        plan: The windows; the blender's strip lies on the GPU as well.
+        free: Bytes free on the GPU that has the fewest.
+        forward: What the network needs for one window, inputs left out.
+        plan: The windows; the blender's strip lies on the first GPU as well.
+        size: Height and width of the windows as the network sees them.
+        channels: Channels of HSI and X together.
         classes: Classes.
+        devices: How many GPUs share the windows.
     """
-    strip = (classes + 1) * 4 * plan.shape[1] * plan.window[0]
-    left = SHARE_OF_GPU * free - 2 * strip
-    return max(1, min(MOST_AT_ONCE, len(plan), int(left / max(1, FRAGMENTATION * forward))))
+    pixels = size[0] * size[1]
+    row = (classes + 1) * 4 * plan.shape[1]
+    # The strip, and finished rows on their way to the host.
+    left = SHARE_OF_GPU * free - 2 * row * plan.window[0]
+    waiting = (2 * devices + 2) * (classes + 1) * 4 * pixels
+    each = FRAGMENTATION * forward + BUFFERS * channels * 4 * pixels + waiting
+    shared_out = -(-len(plan) // devices)
+    return max(1, min(MOST_AT_ONCE, shared_out, int(left / each)))
 
 
 def _with_margin(size: int) -> int:

@@ -7,6 +7,7 @@ each takes the next batch when it is free, and all of it is blended on the first
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ from comix_cli.mapping.blend import Arrays
 from comix_cli.mapping.feed import Prepared
 from comix_cli.mapping.predictor import Halving, Predictor, Values
 from comix_cli.mapping.threads import thread_pool
-from comix_cli.progress import Progress
+from comix_cli.progress import Progress, Silent
 from comix_cli.scene.stack import Block
 from comix_cli.scene.windows import Window
 
@@ -60,13 +61,14 @@ class DeviceEngine:
 
     Args:
         predictors: The network, once on each device; the first device blends.
+        batch: Windows at once, at most.
         progress: Who is told of trouble.
     """
 
     # One lot of rows travels while the next windows are computed.
     behind = 1
 
-    def __init__(self, predictors: Sequence[Predictor], progress: Progress) -> None:
+    def __init__(self, predictors: Sequence[Predictor], batch: int, progress: Progress) -> None:
         first = predictors[0]
         self.classes = first.classes
         self.arrays: Arrays = TorchArrays(first.device)
@@ -74,7 +76,7 @@ class DeviceEngine:
         self._homeward = _Stream(first.device)
         self._free: SimpleQueue[Halving[Tensor]] = SimpleQueue()
         for predictor in predictors:
-            self._free.put(Halving(_Lane(predictor), predictor.device, progress))
+            self._free.put(Halving(_Lane(predictor, batch), predictor.device, progress))
 
     def workers(self, count: int) -> AbstractContextManager[ThreadPoolExecutor]:
         """Threads that keep a device busy each."""
@@ -120,10 +122,10 @@ def _within(prepared: Prepared, found: Any) -> Tensor | None:
 class _Lane:
     """One device: copies a batch to it and has it computed, without waiting for either."""
 
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
+    def __init__(self, predictor: Predictor, batch: int) -> None:
+        self._predictor, self._batch = predictor, batch
         self._outward = _Stream(predictor.device)
-        self._buffers: deque[_Buffers] = deque(maxlen=BUFFERS)
+        self._buffers: deque[_Buffers] = deque()
 
     def __call__(self, blocks: Sequence[Block]) -> Tensor:
         """`(B, classes + 1, H, W)`: probabilities, and 1 where pixels are valid."""
@@ -143,32 +145,25 @@ class _Lane:
         return result
 
     def _next_buffers(self, blocks: Sequence[Block]) -> _Buffers:
-        if len(self._buffers) < BUFFERS or not self._buffers[0].hold(blocks):
-            self._buffers.append(_Buffers(blocks, self._predictor.device))
-        else:
-            self._buffers.rotate(-1)
-        return self._buffers[-1]
+        if not self._buffers:
+            for _ in range(BUFFERS):
+                self._buffers.append(_Buffers(blocks[0], self._batch, self._predictor.device))
+            # Their memory may have served something that the device still computes.
+            self._outward.wait_for_current()
+        self._buffers.rotate()
+        return self._buffers[0]
 
 
 class _Buffers:
     """Page-locked memory for a batch, and memory on the device that it is copied to."""
 
-    def __init__(self, blocks: Sequence[Block], device: torch.device) -> None:
-        first = blocks[0]
-        shapes = [array.shape for array in (first.hsi, first.x, _frame(first))]
+    def __init__(self, like: Block, batch: int, device: torch.device) -> None:
+        shapes = [array.shape for array in (like.hsi, like.x, _frame(like))]
         kinds = (torch.float32, torch.float32, torch.bool)
-        sizes = [(len(blocks), *shape) for shape in shapes]
-        pairs = list(zip(sizes, kinds, strict=True))
+        pairs = [((batch, *shape), kind) for shape, kind in zip(shapes, kinds, strict=True)]
         self.here = [_page_locked(size, kind, device) for size, kind in pairs]
         self.there = [torch.empty(size, dtype=kind, device=device) for size, kind in pairs]
         self.computed = _event(device)
-
-    def hold(self, blocks: Sequence[Block]) -> bool:
-        """Whether so many blocks of this shape fit."""
-        hsi, x, _ = self.here
-        first = blocks[0]
-        same = (hsi.shape[1:], x.shape[1:]) == (first.hsi.shape, first.x.shape)
-        return same and len(blocks) <= len(hsi)
 
     def fill(self, blocks: Sequence[Block], outward: _Stream) -> None:
         """Bring blocks to the device; what it computes next waits for them."""
@@ -236,3 +231,20 @@ def _event(device: torch.device) -> Any:
 def _on(device: torch.device) -> AbstractContextManager[Any]:
     """Events and kernels belong to the current device."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+def seconds_per_window(predictors: Sequence[Predictor], block: Block, batch: int) -> float:
+    """How long a window takes where all devices compute full batches; the first ones left out."""
+    engine = DeviceEngine(predictors, batch, Silent())
+    window = Window(0, 0, *block.valid.shape)
+    work = [[Prepared(window, block)] * batch] * len(predictors)
+    with engine.workers(len(predictors)) as pool:
+        for _ in range(2):
+            start = time.perf_counter()
+            for found in pool.map(engine.predict, work):
+                # What has come to the host has been computed.
+                for _, values in found[-1:]:
+                    assert values is not None
+                    engine.to_host(values)()
+            taken = time.perf_counter() - start
+    return taken / (batch * len(predictors))

@@ -86,7 +86,9 @@ def predict_rows(
     """
     first = predictors[0]
     on_cpu = first.device.type == "cpu"
-    engine = SideBySide(first, progress) if on_cpu else DeviceEngine(predictors, progress)
+    engine: Engine = SideBySide(first, progress)
+    if not on_cpu:
+        engine = DeviceEngine(predictors, pace.batch, progress)
     return blended_rows(feed, engine, plan, pace, progress)
 
 

@@ -112,8 +112,10 @@ class Halving(Generic[Result]):
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
     """Libraries below torch say so in their own ways."""
-    said = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in said
+    said = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words in said for words in ("out of memory", "alloc_failed")
+    )
 
 
 @contextmanager

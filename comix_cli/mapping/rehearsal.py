@@ -6,6 +6,7 @@ It also lets the compiled operator be built while only one thread is asking for 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode  # no public name, as torch's own tools
 from torch.utils._pytree import tree_leaves
 
+from comix_cli.mapping.device import seconds_per_window as seconds_on_devices
+from comix_cli.mapping.predict import Pace
 from comix_cli.mapping.predictor import Predictor, single_threaded
 from comix_cli.mapping.side_by_side import predict_windows
 from comix_cli.scene.stack import Block
@@ -48,27 +51,42 @@ def rehearse(
     tried = fixed or min(side, SMALL)
     block = _blank(bands, channels, tried)
     with single_threaded():
-        with _LiveBytes() as live:
-            predictor([block])
+        peak = _peak_bytes(predictor, block)
         if compiled:
             # Not before: torch leaves alone for good what it has once met while being followed.
             predictor.network.compile()
             predictor([block])
-    own = max(0, live.peak - block.hsi.nbytes - block.x.nbytes)
+    own = max(0, peak - block.hsi.nbytes - block.x.nbytes)
     return int((side / tried) ** 2 * own)
 
 
+def _peak_bytes(predictor: Predictor, block: Block) -> int:
+    """The most that computing a block holds: as its device tells, or what operations return."""
+    device = predictor.device
+    if device.type != "cuda":
+        with _LiveBytes() as live:
+            predictor([block])
+        return int(live.peak)
+    predictor([block])  # what is compiled or loaded at the first call is not a window's
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    predictor([block])
+    return int(torch.cuda.max_memory_allocated(device) - before)
+
+
 def seconds_per_window(
-    predictor: Predictor, bands: int, channels: int, side: int, workers: int
+    predictors: Sequence[Predictor], bands: int, channels: int, side: int, pace: Pace
 ) -> float:
-    """How long a window takes where `workers` threads compute one each, the first ones left out."""
-    blocks = [_blank(bands, channels, side)] * workers
+    """How long a window takes at this pace, the first ones left out."""
+    block = _blank(bands, channels, side)
+    if predictors[0].device.type != "cpu":
+        return seconds_on_devices(predictors, block, pace.batch)
     for _ in range(WARM_UP + 1):
         start = time.perf_counter()
-        for _ in predict_windows(predictor, blocks, workers):
+        for _ in predict_windows(predictors[0], [block] * pace.workers, pace.workers):
             pass
         taken = time.perf_counter() - start
-    return taken / workers
+    return taken / pace.workers
 
 
 def _blank(bands: int, channels: int, side: int) -> Block:

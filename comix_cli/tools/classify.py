@@ -109,7 +109,7 @@ def forecast(options: ClassifyOptions, progress: Progress) -> Forecast:
     with prepared(options, progress) as job:
         bands, *channels = job.stack.channels
         each = seconds_per_window(
-            job.predictors[0], bands, sum(channels), job.size[0], job.budget.pace.workers
+            job.predictors, bands, sum(channels), job.size[0], job.budget.pace
         )
         area = job.area
         wanted = len(job.plan) if area is None else sum(map(area.touches, job.plan))

@@ -17,6 +17,7 @@ from comix_cli.errors import UsageError
 from comix_cli.learning.device import (
     check_number_type,
     choose_device,
+    compute_exactly,
     every_one,
     free_on,
     set_threads,
@@ -128,6 +129,8 @@ def prepared(options: ClassifyOptions, progress: Progress) -> Iterator[Job]:
     device = choose_device(options.device)
     number_type = check_number_type(options.precision, device)
     set_threads(options.threads)
+    if number_type == torch.float32:
+        compute_exactly()
     network, card = load_model(options.model, device)
     predictor = Predictor(fuse(network), len(card.legend), device, number_type)
     with open_for_model(options.inputs, card, progress) as stack:
@@ -231,7 +234,15 @@ def _budget(
     if on_cpu:
         return fit(costs, torch.get_num_threads(), 1, limit)
     free = min(free_on(device) for device in devices)
-    batch = options.batch_size or batch_on_gpu(free, forward, plan, len(card.legend))
+    batch = options.batch_size or batch_on_gpu(
+        free,
+        forward,
+        plan,
+        (side, side),
+        channels=sum(stack.channels),
+        classes=len(card.legend),
+        devices=len(devices),
+    )
     return fit(costs, len(devices), batch, limit)
 
 

@@ -87,11 +87,15 @@ def map_scene(name: str, shape: tuple[int, int], device: torch.device) -> tuple[
     plan = plan_windows(shape, side, side // 3)
     forward = rehearse(predictor, BANDS, CHANNELS, side, fixed=side)
     on_gpu = device.type == "cuda"
-    batch = batch_on_gpu(free_on(device), forward, plan, CLASSES) if on_gpu else 4
+    free = free_on(device) if on_gpu else 0
+    suggested = batch_on_gpu(
+        free, forward, plan, (side, side), channels=BANDS + CHANNELS, classes=CLASSES, devices=1
+    )
+    batch = suggested if on_gpu else 4
 
     def run() -> float:
         feed = WindowFeed(scene, _as_is, plan, (side, side))
-        engine = DeviceEngine([predictor], Silent())
+        engine = DeviceEngine([predictor], batch, Silent())
         start = time.perf_counter()
         for _ in blended_rows(feed, engine, plan, Pace(1, batch, 3), Silent()):
             pass
@@ -112,7 +116,7 @@ def _as_is(block: Block) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 @contextmanager
 def _busy(device: torch.device) -> Iterator[list[float]]:
-    """Seconds that a GPU has computed or copied in the block; the last of the list."""
+    """Seconds that a GPU has computed or copied in the block, streams added up; in the list."""
     found = [0.0]
     if device.type != "cuda":
         yield found

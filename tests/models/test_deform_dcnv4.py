@@ -153,6 +153,18 @@ def test_a_package_that_disagrees_is_refused_with_the_difference(
         run(*random_inputs(shape, 1, 16), shape)
 
 
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+@pytest.mark.usefixtures("package")
+def test_the_package_may_be_met_first_in_the_middle_of_an_inference(mode: Any) -> None:
+    shape = DeformShape(3, groups=1, padding=1)
+    value, offset_mask = random_inputs(shape, 2, 16)
+    with mode():
+        found = run(value, offset_mask, shape)
+    expected = deform_with_grid_sample(value, offset_mask, shape)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert dcnv4_backend.why_not() == ""
+
+
 def test_a_package_that_fails_is_refused_with_its_reason(
     package: type[PackageFunction], monkeypatch: pytest.MonkeyPatch
 ) -> None:

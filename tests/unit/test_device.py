@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -11,13 +13,14 @@ from numpy.typing import NDArray
 from comix_cli.errors import UsageError
 from comix_cli.learning import device as devices
 from comix_cli.mapping.budget import batch_on_gpu
-from comix_cli.mapping.device import DeviceEngine, TorchArrays
+from comix_cli.mapping.device import DeviceEngine, TorchArrays, seconds_per_window
 from comix_cli.mapping.feed import WindowFeed
 from comix_cli.mapping.predict import Engine, Pace, blended_rows
 from comix_cli.mapping.predictor import Predictor
 from comix_cli.mapping.side_by_side import SideBySide
 from comix_cli.progress import Silent
-from comix_cli.scene.windows import plan_windows
+from comix_cli.scene.stack import Block
+from comix_cli.scene.windows import WindowPlan, plan_windows
 from comix_models.build import build_model
 from comix_models.fuse import fuse
 from comix_models.spec import preset
@@ -52,7 +55,7 @@ def test_batches_on_a_device_give_the_map_of_windows_side_by_side(
     scene = CountingScene(shape, channels=channels)
     scene.valid[20:] = False
     expected = map_of(scene, SideBySide(predictor(channels), Silent()), Pace(1, 1, 1))
-    found = map_of(scene, DeviceEngine([predictor(channels)], Silent()), Pace(1, 4, 3))
+    found = map_of(scene, DeviceEngine([predictor(channels)], 4, Silent()), Pace(1, 4, 3))
     np.testing.assert_allclose(found[0], expected[0], atol=1e-5)
     np.testing.assert_array_equal(found[1], expected[1])
     np.testing.assert_array_equal(found[1], scene.valid)
@@ -60,8 +63,8 @@ def test_batches_on_a_device_give_the_map_of_windows_side_by_side(
 
 def test_several_devices_give_the_map_of_one() -> None:
     scene = CountingScene((70, 53), channels=2)
-    expected = map_of(scene, DeviceEngine([predictor()], Silent()), Pace(1, 3, 3))
-    three = DeviceEngine([predictor() for _ in range(3)], Silent())
+    expected = map_of(scene, DeviceEngine([predictor()], 3, Silent()), Pace(1, 3, 3))
+    three = DeviceEngine([predictor() for _ in range(3)], 3, Silent())
     for own, other in zip(map_of(scene, three, Pace(3, 3, 7)), expected, strict=True):
         np.testing.assert_array_equal(own, other)
 
@@ -74,7 +77,7 @@ def test_a_device_that_is_too_small_for_a_batch_takes_half_of_it() -> None:
             return hsi
 
     scene, progress = CountingScene((40, 40), channels=2), Silent()
-    small = DeviceEngine([Predictor(Small(), 3, CPU)], progress)
+    small = DeviceEngine([Predictor(Small(), 3, CPU)], 5, progress)
     values, valid = map_of(scene, small, Pace(1, 5, 1))
     expected = np.exp(scene.hsi) / np.exp(scene.hsi).sum(axis=0)
     np.testing.assert_allclose(values[:, valid], expected[:, valid], atol=1e-5)
@@ -88,7 +91,7 @@ def test_an_error_on_a_device_ends_it_all() -> None:
         def forward(self, *_inputs: torch.Tensor) -> torch.Tensor:
             raise RuntimeError("an illegal memory access was encountered")
 
-    engine = DeviceEngine([Predictor(Broken(), 3, CPU)] * 2, Silent())
+    engine = DeviceEngine([Predictor(Broken(), 3, CPU)] * 2, 2, Silent())
     with pytest.raises(RuntimeError, match="illegal memory access"):
         map_of(CountingScene((50, 50)), engine, Pace(2, 2, 5))
 
@@ -104,11 +107,34 @@ def test_copies_of_arrays_are_copies() -> None:
 
 def test_the_batch_is_what_the_memory_of_a_gpu_suggests() -> None:
     plan = plan_windows((4000, 4000), 128, 42)
+
+    def batch(free: float, *, devices: int = 1, windows: WindowPlan = plan) -> int:
+        return batch_on_gpu(
+            int(free), 50_000_000, windows, (128, 128), channels=50, classes=20, devices=devices
+        )
+
     strip = 2 * 21 * 4 * 4000 * 128
-    assert batch_on_gpu(10**12, 50_000_000, plan, 20) == 64
-    assert batch_on_gpu(int((strip + 10.5 * 60_000_000) / 0.7), 50_000_000, plan, 20) == 10
-    assert batch_on_gpu(0, 50_000_000, plan, 20) == 1
-    assert batch_on_gpu(10**12, 1, plan_windows((20, 20), 16, 4), 20) == 4
+    # computing, two buffers of inputs, and four windows of results on their way
+    each = 60_000_000 + 2 * 50 * 4 * 128**2 + 4 * 21 * 4 * 128**2
+    assert batch(1e12) == 64
+    assert batch((strip + 10.5 * each) / 0.7) == 10
+    assert batch(0) == 1
+    few = plan_windows((300, 300), 128, 42)
+    assert batch(1e12, windows=few) == len(few)
+    assert batch(1e12, windows=few, devices=4) == -(-len(few) // 4)
+
+
+def test_the_time_of_a_window_is_that_of_a_batch_shared_out() -> None:
+    class Waiting(torch.nn.Module):
+        def forward(self, hsi: torch.Tensor, _x: torch.Tensor | None = None) -> torch.Tensor:
+            time.sleep(0.1)
+            return hsi
+
+    zeros = np.zeros((3, 8, 8), np.float32)
+    block = Block(zeros, zeros[:0], np.ones((8, 8), np.bool_))
+    for many in (1, 2):
+        found = seconds_per_window([Predictor(Waiting(), 3, CPU)] * many, block, 5)
+        assert 0.1 / (5 * many) <= found < 0.2 / (5 * many)
 
 
 def test_cuda_without_a_number_is_every_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -246,7 +246,7 @@ def test_the_time_of_a_window_is_shared_by_those_that_compute() -> None:
             return hsi
 
     for workers in (1, 4):
-        found = seconds_per_window(Predictor(Waiting(), 3, CPU), 3, 0, 8, workers)
+        found = seconds_per_window([Predictor(Waiting(), 3, CPU)], 3, 0, 8, Pace(workers, 1, 1))
         assert 0.1 / workers <= found < 0.2 / workers
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from comix_models.deform.agreement import disagreement, first_line
 from comix_models.deform.custom_op import define
 from comix_models.deform.registry import AskedOnce, Backend, register
 from comix_models.deform.shape import DeformShape
@@ -49,7 +50,12 @@ def why_not() -> str:
         importlib.import_module("comix_models.deform.triton_kernels")
     except Exception as error:  # a broken installation raises all sorts of things
         return f"triton does not import ({error})"
-    return ""
+    if interpreted():
+        return ""
+    try:
+        return disagreement(_operator, torch.device("cuda"), torch.float32)
+    except Exception as error:  # Triton wants a C compiler for its launcher
+        return f"triton cannot compile or run its kernels ({first_line(error)})"
 
 
 def why_not_for(value: Tensor, shape: DeformShape) -> str:
@@ -79,9 +85,15 @@ def _too_large(value: Tensor, shape: DeformShape) -> str:
     return ""
 
 
+def _near_channels(offset_mask: Tensor) -> Tensor:
+    """Offsets whose channels lie side by side, so that 32 bits reach all of a pixel."""
+    return offset_mask if offset_mask.stride(3) == 1 else offset_mask.contiguous()
+
+
 def _forward(value: Tensor, offset_mask: Tensor, shape: DeformShape) -> Tensor:
     from comix_models.deform import triton_kernels as kernels  # noqa: PLC0415  # slow to import
 
+    offset_mask = _near_channels(offset_mask)
     out = value.new_empty((*offset_mask.shape[:3], value.shape[3]))
     group_width = value.shape[3] // shape.groups
     pixels, channels = _blocks(group_width)
@@ -108,6 +120,7 @@ def _backward(
 ) -> tuple[Tensor, Tensor]:
     from comix_models.deform import triton_kernels as kernels  # noqa: PLC0415  # slow to import
 
+    offset_mask = _near_channels(offset_mask)
     # Atomic additions in half precision would lose most of what they add.
     precise = torch.float64 if value.dtype == torch.float64 else torch.float32
     grad_value = torch.zeros(value.shape, dtype=precise, device=value.device)
@@ -168,14 +181,16 @@ def _on(device: torch.device) -> AbstractContextManager[Any]:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
+_operator = define("deform_conv2d_triton", ["CUDA", "CPU"], _forward, _backward)
+
 register(
     Backend(
         name="triton",
         speed=20,
-        run=define("deform_conv2d_triton", ["CUDA", "CPU"], _forward, _backward),
+        run=_operator,
         why_not=why_not,
         why_not_for=why_not_for,
         # The interpreter is for tests.
-        automatic=lambda value: value.is_cuda,
+        automatic=lambda value: value.is_cuda and not interpreted(),
     )
 )

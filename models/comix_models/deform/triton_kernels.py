@@ -5,19 +5,20 @@ for all of them, because the gradients of offsets and modulation are sums over t
 come one after the other; corners are gathered channels at once, and sums are kept in single
 precision, or in double where the tensors are.
 
-Positions inside an image are 32-bit numbers, addresses of pixels 64-bit.
+Positions inside an image are 32-bit numbers, addresses of pixels 64-bit. Triton's compiler reads
+the annotations too, and knows no others than its own.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import triton
 import triton.language as tl
 
 
 @triton.jit  # type: ignore[untyped-decorator]  # triton is untyped
-def _pixels(program: Any, out_height: Any, out_width: Any, block: tl.constexpr) -> Any:
+def _pixels(
+    program: tl.tensor, out_height: tl.tensor, out_width: tl.tensor, block: tl.constexpr
+) -> tl.tensor:
     """Image, row, column and number of each output pixel of a block."""
     pixel = program.to(tl.int64) * block + tl.arange(0, block)
     column = pixel % out_width
@@ -27,14 +28,14 @@ def _pixels(program: Any, out_height: Any, out_width: Any, block: tl.constexpr) 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _place(
-    scalars: Any,
-    step: Any,
-    wanted: Any,
-    row: Any,
-    column: Any,
-    k: Any,
-    height: Any,
-    width: Any,
+    scalars: tl.tensor,
+    step: tl.tensor,
+    wanted: tl.tensor,
+    row: tl.tensor,
+    column: tl.tensor,
+    k: tl.tensor,
+    height: tl.tensor,
+    width: tl.tensor,
     kernel: tl.constexpr,
     stride: tl.constexpr,
     padding: tl.constexpr,
@@ -42,7 +43,7 @@ def _place(
     offset_scale: tl.constexpr,
     remove_center: tl.constexpr,
     real: tl.constexpr,
-) -> Any:
+) -> tl.tensor:
     """Where tap k of some output pixels samples: top left corner, fractions, which corners count.
 
     ``x = wo stride - padding + half + (i dilation - half + dx) offset_scale``, likewise y (DCNv4).
@@ -80,7 +81,9 @@ def _place(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _weighted(at: Any, corner: Any, channels: Any, weight: Any, real: tl.constexpr) -> Any:
+def _weighted(
+    at: tl.tensor, corner: tl.tensor, channels: tl.tensor, weight: tl.tensor, real: tl.constexpr
+) -> tl.tensor:
     """Some pixels' values at one corner, times its weight; nothing where there is no corner."""
     loaded = tl.load(at, mask=corner[:, None] & channels[None, :], other=0.0)
     return weight[:, None] * loaded.to(real)
@@ -88,8 +91,14 @@ def _weighted(at: Any, corner: Any, channels: Any, weight: Any, real: tl.constex
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _scattered(
-    here: Any, there: Any, corner: Any, channels: Any, weight: Any, grad: Any, real: tl.constexpr
-) -> Any:
+    here: tl.tensor,
+    there: tl.tensor,
+    corner: tl.tensor,
+    channels: tl.tensor,
+    weight: tl.tensor,
+    grad: tl.tensor,
+    real: tl.constexpr,
+) -> tl.tensor:
     """Some pixels' values at one corner, to which their share of the gradient is added."""
     some = corner[:, None] & channels[None, :]
     tl.atomic_add(there, weight[:, None] * grad, mask=some, sem="relaxed")
@@ -98,24 +107,24 @@ def _scattered(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def forward(
-    value: Any,
-    scalars: Any,
-    out: Any,
-    pixels: Any,
-    height: Any,
-    width: Any,
-    out_height: Any,
-    out_width: Any,
-    groups: Any,
-    group_width: Any,
-    value_n: Any,
-    value_h: Any,
-    value_w: Any,
-    value_c: Any,
-    scalars_n: Any,
-    scalars_h: Any,
-    scalars_w: Any,
-    scalars_c: Any,
+    value: tl.tensor,
+    scalars: tl.tensor,
+    out: tl.tensor,
+    pixels: tl.tensor,
+    height: tl.tensor,
+    width: tl.tensor,
+    out_height: tl.tensor,
+    out_width: tl.tensor,
+    groups: tl.tensor,
+    group_width: tl.tensor,
+    value_n: tl.tensor,
+    value_h: tl.tensor,
+    value_w: tl.tensor,
+    value_c: tl.tensor,
+    scalars_n: tl.tensor,
+    scalars_h: tl.tensor,
+    scalars_w: tl.tensor,
+    scalars_c: tl.tensor,
     kernel: tl.constexpr,
     stride: tl.constexpr,
     padding: tl.constexpr,
@@ -158,27 +167,27 @@ def forward(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def backward(
-    grad_out: Any,
-    value: Any,
-    scalars: Any,
-    grad_value: Any,
-    grad_scalars: Any,
-    pixels: Any,
-    height: Any,
-    width: Any,
-    out_height: Any,
-    out_width: Any,
-    groups: Any,
-    group_width: Any,
-    grad_scalars_w: Any,
-    value_n: Any,
-    value_h: Any,
-    value_w: Any,
-    value_c: Any,
-    scalars_n: Any,
-    scalars_h: Any,
-    scalars_w: Any,
-    scalars_c: Any,
+    grad_out: tl.tensor,
+    value: tl.tensor,
+    scalars: tl.tensor,
+    grad_value: tl.tensor,
+    grad_scalars: tl.tensor,
+    pixels: tl.tensor,
+    height: tl.tensor,
+    width: tl.tensor,
+    out_height: tl.tensor,
+    out_width: tl.tensor,
+    groups: tl.tensor,
+    group_width: tl.tensor,
+    grad_scalars_w: tl.tensor,
+    value_n: tl.tensor,
+    value_h: tl.tensor,
+    value_w: tl.tensor,
+    value_c: tl.tensor,
+    scalars_n: tl.tensor,
+    scalars_h: tl.tensor,
+    scalars_w: tl.tensor,
+    scalars_c: tl.tensor,
     kernel: tl.constexpr,
     stride: tl.constexpr,
     padding: tl.constexpr,
