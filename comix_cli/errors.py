@@ -81,3 +81,8 @@ class OutputError(ComixError):
 
 class TrainingError(ComixError):
     """Training cannot begin, or cannot go on."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 band`, `2 bands`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

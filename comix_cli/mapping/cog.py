@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +17,7 @@ from rasterio.errors import RasterioError, RasterioIOError
 
 from comix_cli.errors import OutputError, UsageError
 from comix_cli.files import is_nearly_full
+from comix_cli.scene.raster import gdal_warnings
 
 BLOCK = 512
 DEFAULT_CREATION_OPTIONS: Mapping[str, str] = MappingProxyType(
@@ -31,7 +30,6 @@ DEFAULT_CREATION_OPTIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 GDAL_ERRORS = (CPLE_BaseError, RasterioError, RasterioIOError)
-_LOGGER = logging.getLogger("rasterio._env")
 
 
 def merged_options(asked: Mapping[str, str]) -> dict[str, str]:
@@ -105,13 +103,13 @@ def _trial_complaint(folder: Path, asked: Mapping[str, str], dtype: str, bands: 
     source, copy = folder / "trial.tif", folder / "trial-copy.tif"
     values = _trial_values(dtype, (bands, 64, 64))
     _write_trial(source, values)
-    with _gdal_warnings() as warnings:
+    with gdal_warnings() as warnings, rasterio.Env():
         try:
             rasterio.shutil.copy(source, copy, driver="COG", **merged_options(asked))
         except GDAL_ERRORS as error:
             return f"GDAL refuses this ({error})"
     if warnings:
-        return warnings[0]
+        return warnings[0].partition(" in ")[2]
     with rasterio.open(copy) as dataset:
         same = dataset.shape == values.shape[1:] and np.array_equal(dataset.read(), values)
     return None if same else "this changes the pixels of the map"
@@ -134,23 +132,3 @@ def _write_trial(path: Path, values: NDArray[Any]) -> None:
         dataset.write(values)
         if values.dtype == np.uint8 and bands == 1:
             dataset.write_colormap(1, {code: (code, code, code) for code in range(4)})
-
-
-@contextmanager
-def _gdal_warnings() -> Iterator[list[str]]:
-    """Collects what GDAL warns of, instead of logging it."""
-    messages: list[str] = []
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            messages.append(record.getMessage().partition(" in ")[2])
-
-    collector, propagate = Collector(logging.WARNING), _LOGGER.propagate
-    _LOGGER.addHandler(collector)
-    _LOGGER.propagate = False
-    try:
-        with rasterio.Env():
-            yield messages
-    finally:
-        _LOGGER.propagate = propagate
-        _LOGGER.removeHandler(collector)

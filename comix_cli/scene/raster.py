@@ -369,14 +369,14 @@ def _name_one(parts: list[str]) -> str:
 def _is_header_cut(path: str) -> bool:
     """Whether GDAL goes on without parts of a header that lie beyond the end of the file."""
     try:
-        with _gdal_warnings() as messages, _open(path):
+        with gdal_warnings() as messages, _open(path):
             return any("IO error" in message for message in messages)
     except RasterioError:
         return True
 
 
 @contextmanager
-def _gdal_warnings() -> Iterator[list[str]]:
+def gdal_warnings() -> Iterator[list[str]]:
     """Collects what GDAL warns of, instead of logging it."""
     messages: list[str] = []
 

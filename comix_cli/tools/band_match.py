@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from comix_cli.errors import RasterError
+from comix_cli.errors import RasterError, counted
 from comix_cli.learning.model_file import InputRecord
 from comix_cli.progress import Progress
 from comix_cli.scene.empty_bands import empty_bands
@@ -71,9 +71,9 @@ def _as_in_training(dataset: Any, info: RasterInfo, record: InputRecord, wanted:
 
 def _by_number(source: SourceSpec, info: RasterInfo, record: InputRecord) -> SourceSpec:
     if info.count != record.count:
-        own = "1 band" if info.count == 1 else f"{info.count} bands"
         raise RasterError(
-            f"has {own}, but the model was trained on {record.count} bands ({record.name})",
+            f"has {counted(info.count, 'band')}, but the model was trained on "
+            f"{counted(record.count, 'band')} ({record.name})",
             path=source.path,
             remedy="give the rasters as in training, the HSI first, or train a new model; other "
             "bands can be used only where the raster and the model carry wavelengths",

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from comix_cli.errors import InputError, RasterError, UsageError
+from comix_cli.errors import InputError, RasterError, UsageError, counted
 from comix_cli.learning.model_file import InputRecord, ModelCard
 from comix_cli.progress import Progress, Silent
 from comix_cli.scene.raster import checksum
@@ -222,14 +222,15 @@ def _surface_for_model(inputs: SceneInputs, card: ModelCard) -> int | None:
 def _check_number(inputs: SceneInputs, records: Sequence[InputRecord]) -> None:
     if len(inputs.rasters) != len(records):
         raise RasterError(
-            f"the model was trained with {_described(records)}, but {len(inputs.rasters)} "
-            f"raster(s) are given: {', '.join(inputs.rasters)}",
+            f"the model was trained with {_described(records)}, and this is "
+            f"{counted(len(inputs.rasters), 'raster')}: {', '.join(inputs.rasters)}",
             remedy="give the HSI first, then each X in the order of the training",
         )
 
 
 def _described(records: Sequence[InputRecord]) -> str:
-    return f"{len(records)} raster(s): " + ", ".join(f"{r.name} ({r.count} bands)" for r in records)
+    named = ", ".join(f"{record.name} ({counted(record.count, 'band')})" for record in records)
+    return f"{counted(len(records), 'raster')}: {named}"
 
 
 def check_alignment(inputs: SceneInputs, stack: Stack, progress: Progress) -> None:

@@ -145,8 +145,8 @@ def test_bands_that_the_model_does_not_know_print_both_numbers(scene: Path) -> N
 
 def test_too_few_rasters_for_the_model(scene: Path) -> None:
     line = refused(scene, "classify", "hsi.tif", "-o", "map.tif")
-    assert "trained with 2 raster(s)" in line
-    assert "1 raster(s) are given" in line
+    assert "trained with 2 rasters" in line
+    assert "this is 1 raster: hsi.tif" in line
 
 
 def test_a_field_that_is_not_there_prints_the_fields(scene: Path) -> None:

@@ -118,7 +118,7 @@ def test_x_may_be_several_rasters(scene: Path) -> None:
     assert comix(scene, "classify", *both, "-o", "map.tif").code == 0
     swapped = comix(scene, "classify", "hsi.tif", "sar.tif", "lidar.tif", "-o", "other.tif")
     assert swapped.code == 1
-    assert "sar.tif: has 2 bands, but the model was trained on 1 bands" in swapped.error
+    assert "sar.tif: has 2 bands, but the model was trained on 1 band (" in swapped.error
 
 
 def test_a_budget_of_time_is_kept(scene: Path) -> None:
