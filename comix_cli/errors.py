@@ -10,7 +10,8 @@
     │   ├── LabelError         ground truth: field, classes, place
     │   └── ModelFileError     not a model, truncated, from a newer comix
     ├── OutputError            exists already, cannot be written, disk full
-    └── TrainingError          training cannot begin or cannot go on
+    ├── TrainingError          training cannot begin or cannot go on
+    └── ThresholdError         a result is worse than what was asked for; exit code 4
 
 An error names the file, what is wrong with it, and what to do about it, in one line.
 `commands/app.py` is the one place where it becomes a message and an exit code.
@@ -81,6 +82,12 @@ class OutputError(ComixError):
 
 class TrainingError(ComixError):
     """Training cannot begin, or cannot go on."""
+
+
+class ThresholdError(ComixError):
+    """A result, which has been written, is worse than what was asked for."""
+
+    exit_code = 4
 
 
 def counted(number: int, noun: str) -> str:

@@ -115,6 +115,15 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     click.echo(capture.get(), nl=False)
 
 
+# What is told of ground truth that is not compared.
+LEFT_OUT = {
+    "nodata": "where the map has no data",
+    "outside": "outside the map",
+    "overlap": "in polygons of different classes",
+    "unmapped_class": "of classes that the map lacks",
+}
+
+
 def print_report(document: dict[str, Any]) -> None:
     """An accuracy report as two tables on stdout."""
     rows = [
@@ -130,7 +139,9 @@ def print_report(document: dict[str, Any]) -> None:
         ("class", "reference pixels", "producer's", "user's", "F1", "IoU"),
         rows,
     )
-    left_out = ", ".join(f"{n} {cause}" for cause, n in document["excluded"].items() if n)
+    left_out = ", ".join(
+        f"{n} {LEFT_OUT.get(cause, cause)}" for cause, n in document["excluded"].items() if n
+    )
     click.echo(
         f"overall accuracy {percent(document['overall_accuracy'])} %, "
         f"average accuracy {percent(document['average_accuracy'])} %, "

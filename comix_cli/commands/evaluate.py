@@ -38,6 +38,14 @@ def _map(ctx: click.Context, param: click.Parameter, value: str | None) -> str: 
 @click.argument("map_path", required=False, metavar="[MAP]", callback=_map)
 @click.option("--src-crs", metavar="CRS", help="CRS of a map that carries none.")
 @truth_options("to compare with")
+@click.option(
+    "--class-map",
+    type=click.Path(path_type=Path),
+    metavar="CSV",
+    help="What the map calls the classes of the ground truth: two columns, a header.",
+)
+@click.option("--min-oa", type=click.FloatRange(0, 1), metavar="SHARE",
+              help="Exit with code 4 where accuracy is lower (0.8: 80 % overall).")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the figures as CSV.")
 @click.option("-o", "--output", type=click.Path(path_type=Path),
@@ -58,6 +66,7 @@ def command(state: CommonState, /, **values: Any) -> None:
     from comix_cli.tools.evaluate import (
         EvaluateOptions,
         check_report_path,
+        check_threshold,
         evaluate,
         write_report,
     )
@@ -65,7 +74,7 @@ def command(state: CommonState, /, **values: Any) -> None:
     as_json, as_csv = values.pop("as_json"), values.pop("as_csv")
     if as_json and as_csv:
         raise UsageError("--json and --csv both want stdout", remedy="leave one out, or use -o")
-    output, overwrite = values.pop("output"), values.pop("overwrite")
+    output, overwrite, least = (values.pop(k) for k in ("output", "overwrite", "min_oa"))
     if output is not None:
         check_report_path(output)
         check_writable(output, overwrite=overwrite)
@@ -81,3 +90,4 @@ def command(state: CommonState, /, **values: Any) -> None:
         print_report(document)
         if state.verbosity >= 0:
             say(f"compared {options.map_path} with {options.truth.path}")
+    check_threshold(document, least)

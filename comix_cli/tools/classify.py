@@ -208,6 +208,7 @@ def _tags(options: ClassifyOptions, job: Job, cancelled: Callable[[], bool]) -> 
             {"path": str(options.model), "checksum": checksum(options.model)}
         ),
         "COMIX_FIELD": str(truth.get("field", "")),
+        "COMIX_TRUTH": str(truth.get("checksum", "")),
         "COMIX_OPTIONS": json.dumps(plain(options) | {"windows": plain(windows)}),
         "COMIX_VERSIONS": json.dumps(versions()),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from comix_cli.accuracy.confusion import confusion_matrix
 from comix_cli.accuracy.report import report_document, to_csv_text, to_json_text
-from comix_cli.errors import LabelError, RasterError, UsageError
-from comix_cli.files import write_atomic_text
+from comix_cli.errors import RasterError, ThresholdError
+from comix_cli.files import check_suffix, write_atomic_text
 from comix_cli.mapping.map_file import MapFile, open_map
 from comix_cli.progress import Progress
 from comix_cli.scene.grid import Grid
@@ -25,6 +25,7 @@ from comix_cli.scene.legend import NO_CLASS
 from comix_cli.scene.raster import checksum
 from comix_cli.scene.rasterize import rasterize
 from comix_cli.scene.windows import Window
+from comix_cli.tools.class_names import read_class_map, reference_codes
 from comix_cli.tools.inputs import TruthOptions, listed, tell_of_truth
 from comix_cli.tools.provenance import timestamp, versions
 
@@ -36,7 +37,9 @@ MOST_CODES = 1000
 REPORT_SUFFIXES = (".json", ".csv")
 # The tag in which `classify` leaves the field that the model was trained on.
 FIELD_TAG = "COMIX_FIELD"
-# What stands for a class that the map does not know; beyond every code of a map.
+# The checksum of the ground truth that the model was trained on.
+TRUTH_TAG = "COMIX_TRUTH"
+# What stands for classes that the map does not know, downwards; beyond every code of a map.
 UNMAPPED = 2**31 - 1
 
 
@@ -48,11 +51,13 @@ class EvaluateOptions:
         map_path: Path or GDAL name of the map; any program may have made it.
         truth: The ground truth. Without a field, the one that the map's model was trained on.
         src_crs: The CRS of a map that carries none.
+        class_map: A CSV of what the map calls the classes of the ground truth.
     """
 
     map_path: str
     truth: TruthOptions
     src_crs: str | None = None
+    class_map: Path | None = None
 
 
 def evaluate(options: EvaluateOptions, progress: Progress) -> dict[str, Any]:
@@ -61,10 +66,14 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> dict[str, Any]:
     Raises:
         ComixError: An input cannot be used, or the two have no class in common.
     """
+    renamed = read_class_map(options.class_map) if options.class_map else None
     with open_map(options.map_path, src_crs=options.src_crs) as map_file:
         truth = _read_truth(options.truth, map_file, progress)
-        comparison = _Comparison(map_file, truth, all_touched=options.truth.all_touched)
+        known = reference_codes(truth, map_file, renamed)
+        comparison = _Comparison(map_file, truth, known, all_touched=options.truth.all_touched)
         comparison.run(progress)
+        _warn_about_reuse(truth, map_file, progress)
+    _warn_about_unmapped(truth, comparison, progress)
     codes, matrix = comparison.result()
     return report_document(
         matrix,
@@ -88,10 +97,29 @@ def check_report_path(path: Path) -> None:
     """Refuse a report format that does not exist.
 
     Raises:
-        UsageError: The suffix is neither .json nor .csv.
+        OutputError: The suffix is neither .json nor .csv, or the name is none.
     """
-    if path.suffix.lower() not in REPORT_SUFFIXES:
-        raise UsageError(f"{path}: a report is written as {' or '.join(REPORT_SUFFIXES)}")
+    check_suffix(path, REPORT_SUFFIXES, "report")
+
+
+def check_threshold(document: Mapping[str, Any], least: float | None) -> None:
+    """Refuse a map that is worse than what is asked for.
+
+    Args:
+        document: The report.
+        least: The least overall accuracy, 0 to 1; None for any.
+
+    Raises:
+        ThresholdError: The overall accuracy is lower, or there is none.
+    """
+    if least is None:
+        return
+    found = document["overall_accuracy"]
+    if found is None or found < least:
+        reached = "undefined" if found is None else f"{100 * found:.2f} %"
+        raise ThresholdError(
+            f"overall accuracy is {reached}, and --min-oa wants {100 * least:.10g} %"
+        )
 
 
 def _read_truth(options: TruthOptions, map_file: MapFile, progress: Progress) -> GroundTruth:
@@ -103,48 +131,25 @@ def _read_truth(options: TruthOptions, map_file: MapFile, progress: Progress) ->
     return truth
 
 
-def reference_codes(truth: GroundTruth, map_file: MapFile) -> dict[int, int]:
-    """The map's code for each code of the ground truth that the map knows.
-
-    Integer fields are compared with the map's codes, string fields with its names.
-
-    Raises:
-        LabelError: Names cannot be matched, because the map has none, or nothing is in common.
-    """
-    legend = map_file.legend
-    if legend is None:
-        if truth.integer_field:
-            return {code: code for code, _ in truth.classes}
-        raise LabelError(
-            f"field '{truth.field}' holds names, but the map {map_file.path} has none",
-            path=truth.path,
-            remedy="give a field of integer codes with --field, or a map with class names",
-        )
-    codes = {str(e.code) if truth.integer_field else e.name: e.code for e in legend}
-    known = {code: codes[name] for code, name in truth.classes if name in codes}
-    if not known:
-        raise LabelError(
-            f"its classes ({listed([name for _, name in truth.classes])}) and the map's "
-            f"({listed(list(codes))}) have nothing in common",
-            path=truth.path,
-            remedy="name another field with --field",
-        )
-    return known
-
-
 class _Comparison:
     """Counts pixels tile by tile: those compared into a matrix, those left out by cause.
 
     Attributes:
         excluded: Reference pixels left out: where the map has no data, outside the map, in polygons
             of different classes, of a class that the map does not know.
+        unmapped: Of the last, how many by the ground truth's class names.
         outside_estimated: Whether `outside` follows from areas and not from pixels.
     """
 
-    def __init__(self, map_file: MapFile, truth: GroundTruth, *, all_touched: bool) -> None:
+    def __init__(
+        self, map_file: MapFile, truth: GroundTruth, known: Mapping[int, int], *, all_touched: bool
+    ) -> None:
         self._map, self._truth, self._all_touched = map_file, truth, all_touched
-        known = reference_codes(truth, map_file)
-        self._burnt = {code: known.get(code, UNMAPPED) for code, _ in truth.classes}
+        strangers = [code for code, _ in truth.classes if code not in known]
+        names = dict(truth.classes)
+        self._burnt = {**known, **{code: UNMAPPED - i for i, code in enumerate(strangers)}}
+        self._strangers = {UNMAPPED - i: names[code] for i, code in enumerate(strangers)}
+        self.unmapped = dict.fromkeys((names[code] for code in strangers), 0)
         self._names = {entry.code: entry.name for entry in map_file.legend or ()}
         self._codes = sorted(self._names or known.values())
         self._matrix = np.zeros((len(self._codes), len(self._codes)), np.int64)
@@ -191,8 +196,10 @@ class _Comparison:
             self._count(reference[inside], self._map.read(window))
 
     def _count(self, reference: NDArray[np.int32], predicted: NDArray[np.int32]) -> None:
-        unmapped = reference == UNMAPPED
+        unmapped = reference > UNMAPPED - len(self._strangers)
         compared = (reference != NO_CLASS) & ~unmapped
+        for code, count in zip(*np.unique(reference[unmapped], return_counts=True), strict=True):
+            self.unmapped[self._strangers[int(code)]] += int(count)
         nodata = compared & (predicted == NO_CLASS)
         self.excluded["unmapped_class"] += int(unmapped.sum())
         self.excluded["nodata"] += int(nodata.sum())
@@ -211,6 +218,28 @@ class _Comparison:
             )
         self._codes += new
         self._matrix = np.pad(self._matrix, (0, len(new)))
+
+
+def _warn_about_unmapped(truth: GroundTruth, comparison: _Comparison, progress: Progress) -> None:
+    """Name the classes that the map lacks, where pixels of them are left out."""
+    lost = {name: count for name, count in comparison.unmapped.items() if count}
+    if lost:
+        compared = int(comparison.result()[1].sum())
+        share = sum(lost.values()) / (sum(lost.values()) + compared)
+        progress.warn(
+            f"{truth.path}: the map has no class {listed(list(lost))}: {sum(lost.values())} pixels "
+            f"({100 * share:.0f} %) are left out; is '{truth.field}' the right field?"
+        )
+
+
+def _warn_about_reuse(truth: GroundTruth, map_file: MapFile, progress: Progress) -> None:
+    """Ground truth that a model has learnt from says nothing of how good its map is."""
+    learnt = map_file.tags.get(TRUTH_TAG)
+    if learnt and learnt == checksum(truth.path):
+        progress.warn(
+            f"{truth.path}: the model was trained on this very file, so accuracy on it tells "
+            "nothing of other places; compare with polygons that training has not seen"
+        )
 
 
 def _inside(row: int, col: int, grid: Grid) -> tuple[tuple[slice, slice], Window | None]:
@@ -267,6 +296,7 @@ def _provenance(
             "repaired": truth.repaired,
             "features_outside": truth.outside,
             "features_without_class": truth.dropped_null,
+            "unmapped_classes": comparison.unmapped,
             "outside_estimated_by_area": comparison.outside_estimated,
         },
     }

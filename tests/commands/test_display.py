@@ -52,7 +52,7 @@ def test_undefined_figures_are_dashes(capsys: pytest.CaptureFixture[str]) -> Non
     )
     text = capsys.readouterr().out
     assert "overall accuracy - %" in text
-    assert "left out: 3 nodata" in text
+    assert "left out: 3 where the map has no data" in text
     assert "outside" not in text
 
 

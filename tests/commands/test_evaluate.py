@@ -1,0 +1,108 @@
+"""comix evaluate with the classes and the demands that users have."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import geopandas
+import pytest
+from cli import Outcome, comix
+
+
+def relabelled(finished: Path, folder: Path, names: dict[str, str]) -> Path:
+    """The ground truth of the scene with other names for its classes."""
+    frame = geopandas.read_file(finished / "labels.gpkg")[["class", "geometry"]]
+    frame["class"] = [names.get(name, name) for name in frame["class"]]
+    frame.to_file(folder / "other.gpkg")
+    return folder / "other.gpkg"
+
+
+def evaluate(finished: Path, folder: Path, *more: str | Path) -> Outcome:
+    return comix(
+        folder, "evaluate", finished / "map.tif", "--gt", "other.gpkg", "--field", "class", *more
+    )
+
+
+def pixels_of(outcome: Outcome) -> int:
+    assert outcome.code == 0, outcome.err
+    return int(json.loads(outcome.out)["pixels"])
+
+
+def test_names_that_differ_by_case_and_spaces_are_the_same(finished: Path, tmp_path: Path) -> None:
+    relabelled(finished, tmp_path, {})
+    whole = pixels_of(evaluate(finished, tmp_path, "--json"))
+    relabelled(finished, tmp_path, {"roof": "ROOF", "tree": " Tree "})
+    outcome = evaluate(finished, tmp_path, "--json")
+    assert pixels_of(outcome) == whole
+    assert "has no class" not in outcome.err
+
+
+def test_a_table_says_what_the_map_calls_a_class(finished: Path, tmp_path: Path) -> None:
+    relabelled(finished, tmp_path, {})
+    whole = pixels_of(evaluate(finished, tmp_path, "--json"))
+    relabelled(finished, tmp_path, {"roof": "Dach", "tree": "Baum"})
+    (tmp_path / "names.csv").write_text("here,map\nDach,roof\n\nBaum, tree\n", encoding="utf-8-sig")
+    outcome = evaluate(finished, tmp_path, "--class-map", "names.csv", "--json")
+    assert pixels_of(outcome) == whole
+
+
+def test_several_classes_may_be_one_of_the_map(finished: Path, tmp_path: Path) -> None:
+    relabelled(finished, tmp_path, {"roof": "tiles", "tree": "tiles"})
+    (tmp_path / "names.csv").write_text("here,map\ntiles,1\n")
+    document = json.loads(evaluate(finished, tmp_path, "--class-map", "names.csv", "--json").out)
+    pixels = {entry["code"]: entry["reference_pixels"] for entry in document["per_class"]}
+    assert pixels[1] == document["pixels"]
+
+
+def test_classes_that_the_map_lacks_are_named_and_counted(finished: Path, tmp_path: Path) -> None:
+    relabelled(finished, tmp_path, {"roof": "volcano"})
+    outcome = evaluate(finished, tmp_path, "--json")
+    document = json.loads(outcome.out)
+    lost = document["provenance"]["ground_truth"]["unmapped_classes"]
+    assert lost == {"volcano": document["excluded"]["unmapped_class"]}
+    assert lost["volcano"] > 0
+    assert f"the map has no class 'volcano': {lost['volcano']} pixels" in outcome.err
+    assert "is 'class' the right field?" in outcome.err
+
+
+def test_the_training_grounds_are_no_test(finished: Path, tmp_path: Path) -> None:
+    outcome = comix(finished, "evaluate", "map.tif", "--gt", "labels.gpkg")
+    assert "the model was trained on this very file" in outcome.err
+    relabelled(finished, tmp_path, {})
+    assert "trained on this very file" not in evaluate(finished, tmp_path).err
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("here,map\n", "renames nothing"),
+        ("here,map\nDach\n", "row 2 does not have two columns: Dach"),
+        ("here,map\nDach,\n", "row 2 does not have two columns"),
+        ("here,map\nDach,roof\nDach,tree\n", "'Dach' is renamed twice"),
+        (None, "cannot be read as a table of class names"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(
+    finished: Path, tmp_path: Path, table: str | None, message: str
+) -> None:
+    relabelled(finished, tmp_path, {})
+    if table is not None:
+        (tmp_path / "names.csv").write_text(table)
+    refused = evaluate(finished, tmp_path, "--class-map", "names.csv")
+    assert refused.code == 1
+    assert f"names.csv: {message}" in refused.error
+
+
+def test_a_map_that_is_too_bad_ends_with_code_4_and_its_report(
+    finished: Path, tmp_path: Path
+) -> None:
+    relabelled(finished, tmp_path, {"roof": "tree", "tree": "roof"})
+    found = json.loads(evaluate(finished, tmp_path, "--json").out)["overall_accuracy"]
+    least = f"{found + 0.01:.4f}"
+    missed = evaluate(finished, tmp_path, "--min-oa", least, "-o", "report.json")
+    assert missed.code == 4
+    assert f"overall accuracy is {100 * found:.2f} %, and --min-oa wants" in missed.error
+    assert json.loads((tmp_path / "report.json").read_text())["overall_accuracy"] == found
+    assert evaluate(finished, tmp_path, "--min-oa", f"{found - 0.01:.4f}").code == 0
+    assert evaluate(finished, tmp_path, "--min-oa", "80").code == 2
