@@ -7,11 +7,19 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from comix_cli.accuracy.bootstrap import (
+    LEVEL,
+    Contributions,
+    Interval,
+    Intervals,
+    cluster_intervals,
+)
 from comix_cli.accuracy.confusion import Accuracy, Matrix
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 AXES = "rows = reference (ground truth), columns = predicted (map)"
 _PER_CLASS = (
     "code",
@@ -24,12 +32,61 @@ _PER_CLASS = (
     "iou",
 )
 _OVERALL = ("pixels", "overall_accuracy", "average_accuracy", "kappa")
+# Figures that have an interval, of each class and of all.
+_WITH_INTERVAL = ("producers_accuracy", "users_accuracy", "f1", "iou")
+_OVERALL_WITH_INTERVAL = ("overall_accuracy", "average_accuracy", "kappa")
+
+
+@dataclass(frozen=True)
+class Clustered:
+    """Intervals that take the polygons of the ground truth, and not their pixels, as the sample.
+
+    Attributes:
+        intervals: The intervals; None where there are fewer than two polygons.
+        polygons: How many polygons hold pixels that were compared.
+        replicates: How often they were drawn.
+        seed: What fixed the drawing.
+    """
+
+    intervals: Intervals | None
+    polygons: int
+    replicates: int
+    seed: int
+
+    @classmethod
+    def of(cls, found: Contributions, replicates: int, seed: int) -> Clustered:
+        """Draw polygons so often."""
+        intervals = cluster_intervals(found, replicates=replicates, seed=seed)
+        return cls(intervals, found.clusters, replicates, seed)
+
+    def described(self) -> dict[str, Any]:
+        """How the intervals came about, and those of the overall figures."""
+        document: dict[str, Any] = {
+            "level": LEVEL,
+            "method": "bootstrap over polygons, percentiles",
+            "polygons": self.polygons,
+            "replicates": self.replicates,
+            "seed": self.seed,
+        }
+        overall = {key: _pair(getattr(self.intervals, key, None)) for key in _OVERALL_WITH_INTERVAL}
+        return document | overall
+
+    def of_class(self, k: int) -> dict[str, Any]:
+        """The intervals of one class, by figure."""
+        if self.intervals is None:
+            return {f"{key}_95": None for key in _WITH_INTERVAL}
+        return {f"{key}_95": _pair(getattr(self.intervals, key)[k]) for key in _WITH_INTERVAL}
+
+
+def _pair(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else list(interval)
 
 
 def report_document(
     matrix: Matrix,
     classes: Sequence[tuple[int, str]],
     excluded: Mapping[str, int],
+    clustered: Clustered | None = None,
     *,
     provenance: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -39,12 +96,13 @@ def report_document(
         matrix: `(n, n)` pixel counts `[reference, predicted]`.
         classes: `(code, name)` in the matrix's order.
         excluded: Pixels or features left out, by cause.
+        clustered: Intervals by polygon.
         provenance: What was compared, when and with what; plain values.
 
     Returns:
         `overall_accuracy`, `average_accuracy`, `kappa`, `per_class` (a list), `confusion_matrix`
-        (with its axes and class order stated), `excluded`, `pixels`, `provenance`. Undefined
-        figures are None.
+        (with its axes and class order stated), `excluded`, `pixels`, `provenance`, and with
+        intervals `intervals`. Undefined figures are None. Intervals are pairs, low and high.
 
     Raises:
         ValueError: As many classes as rows are needed.
@@ -52,13 +110,14 @@ def report_document(
     if len(classes) != len(matrix):
         raise ValueError(f"{len(classes)} classes do not describe a matrix of {len(matrix)} rows")
     accuracy = Accuracy.from_matrix(matrix)
-    return {
+    intervals = {} if clustered is None else {"intervals": clustered.described()}
+    return intervals | {
         "schema_version": SCHEMA_VERSION,
         "pixels": int(matrix.sum()),
         "overall_accuracy": accuracy.overall_accuracy,
         "average_accuracy": accuracy.average_accuracy,
         "kappa": accuracy.kappa,
-        "per_class": _per_class(matrix, classes, accuracy),
+        "per_class": _per_class(matrix, classes, accuracy, clustered),
         "confusion_matrix": {
             "axes": AXES,
             "codes": [code for code, _ in classes],
@@ -71,7 +130,10 @@ def report_document(
 
 
 def _per_class(
-    matrix: Matrix, classes: Sequence[tuple[int, str]], accuracy: Accuracy
+    matrix: Matrix,
+    classes: Sequence[tuple[int, str]],
+    accuracy: Accuracy,
+    clustered: Clustered | None,
 ) -> list[dict[str, Any]]:
     columns = (
         (code for code, _ in classes),
@@ -83,7 +145,10 @@ def _per_class(
         accuracy.f1,
         accuracy.iou,
     )
-    return [dict(zip(_PER_CLASS, row, strict=True)) for row in zip(*columns, strict=True)]
+    rows = [dict(zip(_PER_CLASS, row, strict=True)) for row in zip(*columns, strict=True)]
+    if clustered is None:
+        return rows
+    return [row | clustered.of_class(k) for k, row in enumerate(rows)]
 
 
 def to_json_text(document: Mapping[str, Any]) -> str:
@@ -109,13 +174,20 @@ def to_csv_text(document: Mapping[str, Any]) -> str:
     matrix = document["confusion_matrix"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_PER_CLASS)
-    writer.writerows([row[key] for key in _PER_CLASS] for row in document["per_class"])
+    with_intervals = _WITH_INTERVAL if "intervals" in document else ()
+    ends = [f"{key}_{end}" for key in with_intervals for end in ("low_95", "high_95")]
+    writer.writerow([*_PER_CLASS, *ends])
+    for row in document["per_class"]:
+        pairs = [row[f"{key}_95"] or ("", "") for key in with_intervals]
+        writer.writerow([*(row[key] for key in _PER_CLASS), *(end for p in pairs for end in p)])
     writer.writerow([])
     writer.writerows(_matrix_rows(matrix["names"], matrix["counts"]))
     writer.writerow([])
-    writer.writerow(["measure", "value"])
-    writer.writerows([key, document[key]] for key in _OVERALL)
+    intervals = document.get("intervals", {})
+    writer.writerow(["measure", "value", *(["low_95", "high_95"] if intervals else [])])
+    for key in _OVERALL:
+        pair = (intervals.get(key) or ("", "")) if intervals else ()
+        writer.writerow([key, document[key], *pair])
     writer.writerow([])
     writer.writerow(["excluded", "count"])
     writer.writerows(document["excluded"].items())

@@ -124,6 +124,16 @@ LEFT_OUT = {
 }
 
 
+def _interval(document: dict[str, Any]) -> str:
+    """The interval of the overall accuracy, where the report has one."""
+    intervals = document.get("intervals", {})
+    pair = intervals.get("overall_accuracy")
+    if pair is None:
+        return ""
+    low, high = (percent(value) for value in pair)
+    return f" (95 % interval {low} to {high} %, of {intervals['polygons']} polygons)"
+
+
 def print_report(document: dict[str, Any]) -> None:
     """An accuracy report as two tables on stdout."""
     rows = [
@@ -143,7 +153,7 @@ def print_report(document: dict[str, Any]) -> None:
         f"{n} {LEFT_OUT.get(cause, cause)}" for cause, n in document["excluded"].items() if n
     )
     click.echo(
-        f"overall accuracy {percent(document['overall_accuracy'])} %, "
+        f"overall accuracy {percent(document['overall_accuracy'])} %{_interval(document)}, "
         f"average accuracy {percent(document['average_accuracy'])} %, "
         f"kappa {number(document['kappa'])}, {document['pixels']} pixels"
         f"{'; left out: ' + left_out if left_out else ''}"

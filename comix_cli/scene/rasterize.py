@@ -51,7 +51,7 @@ def rasterize(
         different codes overlap. Labels are 0 there.
     """
     place = window or Window(0, 0, grid.height, grid.width)
-    shapes, values = _candidates(truth, grid, place, codes)
+    shapes, values, _ = _candidates(truth, grid, place, codes)
     if not len(shapes):
         return np.zeros(place.shape, np.int32), np.zeros(place.shape, np.bool_)
     order = np.argsort(values, kind="stable")
@@ -65,16 +65,39 @@ def rasterize(
     return np.where(overlap, np.int32(NO_CLASS), highest), overlap
 
 
+def rasterize_features(
+    truth: GroundTruth,
+    grid: Grid,
+    window: Window | None = None,
+    *,
+    all_touched: bool = False,
+    codes: Mapping[int, int] | None = None,
+) -> NDArray[np.int32]:
+    """Which feature of the ground truth each pixel belongs to; arguments as for `rasterize`.
+
+    Returns:
+        `(H, W)` int32, numbers of features counted from 1, 0 where there is none; of several
+        features the last one of the file.
+    """
+    place = window or Window(0, 0, grid.height, grid.width)
+    shapes, _, features = _candidates(truth, grid, place, codes)
+    if not len(shapes):
+        return np.zeros(place.shape, np.int32)
+    order = np.argsort(features, kind="stable")
+    return _burn(shapes[order], features[order] + np.int32(1), place, all_touched)
+
+
 def _candidates(
     truth: GroundTruth, grid: Grid, window: Window, codes: Mapping[int, int] | None
-) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Geometries near the window, in the window's pixel coordinates, and what to burn for each."""
+) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.int32]]:
+    """Geometries near the window, in the window's pixel coordinates; code and feature of each."""
     near = truth.tree.query(shapely.box(*_padded_bounds(grid, window)))
     values = truth.codes[near]
     if codes is not None:
         values = np.array([codes.get(int(code), NO_CLASS) for code in values], np.int32)
         near, values = near[values != NO_CLASS], values[values != NO_CLASS]
-    return _in_pixels(truth.geometries[near], grid, window), values
+    features = truth.features[near].astype(np.int32)
+    return _in_pixels(truth.geometries[near], grid, window), values, features
 
 
 def _padded_bounds(grid: Grid, window: Window) -> tuple[float, float, float, float]:

@@ -13,8 +13,9 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
+from comix_cli.accuracy.bootstrap import Contributions
 from comix_cli.accuracy.confusion import confusion_matrix
-from comix_cli.accuracy.report import report_document, to_csv_text, to_json_text
+from comix_cli.accuracy.report import Clustered, report_document, to_csv_text, to_json_text
 from comix_cli.errors import RasterError, ThresholdError
 from comix_cli.files import check_suffix, write_atomic_text
 from comix_cli.mapping.map_file import MapFile, open_map
@@ -23,13 +24,16 @@ from comix_cli.scene.grid import Grid
 from comix_cli.scene.labels import GroundTruth, read_ground_truth
 from comix_cli.scene.legend import NO_CLASS
 from comix_cli.scene.raster import checksum
-from comix_cli.scene.rasterize import rasterize
+from comix_cli.scene.rasterize import rasterize, rasterize_features
 from comix_cli.scene.windows import Window
 from comix_cli.tools.class_names import read_class_map, reference_codes
 from comix_cli.tools.inputs import TruthOptions, listed, tell_of_truth
 from comix_cli.tools.provenance import timestamp, versions
 
 TILE = 1024
+# Of the bootstrap behind the intervals.
+REPLICATES = 1000
+SEED = 0
 # Ground truth that reaches over more tiles is counted by area where the map has no pixels.
 MOST_TILES = 20_000
 # A raster with more codes than this is no class map.
@@ -79,6 +83,7 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> dict[str, Any]:
         matrix,
         [(code, comparison.name(code)) for code in codes],
         comparison.excluded,
+        Clustered.of(comparison.contributions(), REPLICATES, SEED),
         provenance=_provenance(options, truth, comparison),
     )
 
@@ -153,6 +158,8 @@ class _Comparison:
         self._names = {entry.code: entry.name for entry in map_file.legend or ()}
         self._codes = sorted(self._names or known.values())
         self._matrix = np.zeros((len(self._codes), len(self._codes)), np.int64)
+        # Feature, reference code, predicted code and pixels, in columns, tile by tile.
+        self._by_feature = [np.empty((4, 0), np.int64)]
         self.excluded = dict.fromkeys(("nodata", "outside", "overlap", "unmapped_class"), 0)
         self.outside_estimated = False
 
@@ -164,6 +171,18 @@ class _Comparison:
         """The codes, ascending, and the counts `[reference, predicted]` in that order."""
         order = np.argsort(self._codes)
         return [self._codes[i] for i in order], self._matrix[np.ix_(order, order)]
+
+    def contributions(self) -> Contributions:
+        """What each feature of the ground truth adds to the matrix of `result`."""
+        codes = np.array(self.result()[0], np.int64)
+        features, reference, predicted, pixels = np.hstack(self._by_feature)
+        return Contributions(
+            cluster=np.unique(features, return_inverse=True)[1].reshape(-1),
+            reference=np.searchsorted(codes, reference),
+            predicted=np.searchsorted(codes, predicted),
+            pixels=pixels,
+            classes=len(codes),
+        )
 
     def run(self, progress: Progress) -> None:
         """Go through every tile that holds ground truth, inside the map and beyond it."""
@@ -193,9 +212,17 @@ class _Comparison:
             self.excluded["outside"] += int(labelled.sum() - labelled[inside].sum())
         self.excluded["overlap"] += int(overlap[inside].sum())
         if window is not None and labelled[inside].any():
-            self._count(reference[inside], self._map.read(window))
+            features = rasterize_features(
+                self._truth, tile, all_touched=self._all_touched, codes=self._burnt
+            )
+            self._count(reference[inside], self._map.read(window), features[inside])
 
-    def _count(self, reference: NDArray[np.int32], predicted: NDArray[np.int32]) -> None:
+    def _count(
+        self,
+        reference: NDArray[np.int32],
+        predicted: NDArray[np.int32],
+        features: NDArray[np.int32],
+    ) -> None:
         unmapped = reference > UNMAPPED - len(self._strangers)
         compared = (reference != NO_CLASS) & ~unmapped
         for code, count in zip(*np.unique(reference[unmapped], return_counts=True), strict=True):
@@ -206,6 +233,22 @@ class _Comparison:
         kept = compared & ~nodata
         self._make_room(np.unique(predicted[kept]))
         self._matrix += confusion_matrix(reference[kept], predicted[kept], self._codes)
+        self._remember(features[kept], reference[kept], predicted[kept])
+
+    def _remember(
+        self,
+        features: NDArray[np.int32],
+        reference: NDArray[np.int32],
+        predicted: NDArray[np.int32],
+    ) -> None:
+        """How often each pair of codes occurs in each feature."""
+        codes, n = np.sort(self._codes), len(self._codes)
+        # One number for the three of them: NumPy finds what is unique of numbers much faster.
+        keys = features.astype(np.int64) * n + np.searchsorted(codes, reference)
+        keys = keys * n + np.searchsorted(codes, predicted)
+        found, pixels = np.unique(keys, return_counts=True)
+        pairs, feature = found % (n * n), found // (n * n)
+        self._by_feature.append(np.stack([feature, codes[pairs // n], codes[pairs % n], pixels]))
 
     def _make_room(self, predicted: NDArray[np.int32]) -> None:
         """A code that the map does not name is an error like any other, so it needs its place."""

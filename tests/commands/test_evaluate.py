@@ -73,6 +73,24 @@ def test_the_training_grounds_are_no_test(finished: Path, tmp_path: Path) -> Non
     assert "trained on this very file" not in evaluate(finished, tmp_path).err
 
 
+def test_intervals_take_polygons_as_the_sample(finished: Path, tmp_path: Path) -> None:
+    path = relabelled(finished, tmp_path, {"roof": "tree"})
+    outcome = evaluate(finished, tmp_path, "--json")
+    document = json.loads(outcome.out)
+    intervals = document["intervals"]
+    assert intervals["polygons"] == len(geopandas.read_file(path))
+    low, high = intervals["overall_accuracy"]
+    assert low < document["overall_accuracy"] < high
+    tree = next(entry for entry in document["per_class"] if entry["name"] == "tree")
+    assert tree["producers_accuracy_95"][0] <= tree["producers_accuracy"]
+    assert json.loads(evaluate(finished, tmp_path, "--json").out)["intervals"] == intervals
+    table = evaluate(finished, tmp_path)
+    assert f"(95 % interval {100 * low:.2f} to {100 * high:.2f} %" in table.out
+    head, *rows = evaluate(finished, tmp_path, "--csv").out.splitlines()
+    assert head.endswith("iou_low_95,iou_high_95")
+    assert rows[0].count(",") == head.count(",")
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [

@@ -21,7 +21,7 @@ from comix_cli.errors import LabelError, UsageError
 from comix_cli.scene.class_field import natural_key
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.labels import GroundTruth, read_ground_truth
-from comix_cli.scene.rasterize import rasterize
+from comix_cli.scene.rasterize import rasterize, rasterize_features
 from comix_cli.scene.windows import Window, tile_windows
 
 X0, Y0 = ORIGIN
@@ -296,6 +296,22 @@ def test_points_and_lines_are_burnt_too(tmp_path: Path) -> None:
 def test_heights_of_vertices_do_not_matter(tmp_path: Path) -> None:
     lifted = shapely.force_3d(square(0, 0, 5), 12.0)
     assert rasterize(truth_of(tmp_path / "a.gpkg", (lifted, 1)), GRID)[0].sum() == 25
+
+
+def test_pixels_know_their_features(tmp_path: Path) -> None:
+    two = MultiPolygon([square(0, 0, 3), square(20, 5, 4)])
+    truth = truth_of(tmp_path / "a.gpkg", (two, 7), (square(2, 0, 3), 7), (square(40, 30, 2), 9))
+    features = rasterize_features(truth, GRID)
+    expected = np.zeros(GRID.shape, np.int32)
+    expected[0:3, 0:3], expected[5:9, 20:24], expected[30:32, 40:42] = 1, 1, 3
+    expected[0:3, 2:5] = 2  # the last of the two that share a column
+    np.testing.assert_array_equal(features, expected)
+    labels, _ = rasterize(truth, GRID)
+    np.testing.assert_array_equal(features > 0, labels > 0)
+    window = Window(1, 2, 10, 30)
+    np.testing.assert_array_equal(rasterize_features(truth, GRID, window), expected[window.slices])
+    some = rasterize_features(truth, GRID, codes={9: 1})
+    np.testing.assert_array_equal(some, np.where(expected == 3, 3, 0))
 
 
 def test_pixels_where_different_classes_overlap_belong_to_none(tmp_path: Path) -> None:

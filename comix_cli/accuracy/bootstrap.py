@@ -1,0 +1,131 @@
+"""Intervals for accuracy figures where pixels come in clusters, such as those of one polygon.
+
+Pixels of one polygon resemble each other, so that thousands of them say little more than a few. The
+bootstrap draws whole clusters, as many as there are, with replacement, and computes every figure
+anew; the middle 95 % of what comes out is the interval (Efron and Tibshirani 1993).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Interval = tuple[float, float]
+
+LEVEL = 0.95
+# Matrices that are held at once, in numbers.
+_AT_ONCE = 2_000_000
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """What each cluster adds to a confusion matrix; cells that occur only.
+
+    Attributes:
+        cluster: Number of the cluster, `(m,)`, from 0 without gaps.
+        reference: Row of the matrix, `(m,)`.
+        predicted: Column of the matrix, `(m,)`.
+        pixels: Pixels there, `(m,)`.
+        classes: Rows and columns of the matrix.
+    """
+
+    cluster: NDArray[np.int64]
+    reference: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    pixels: NDArray[np.int64]
+    classes: int
+
+    @property
+    def clusters(self) -> int:
+        """How many clusters there are."""
+        return int(self.cluster.max()) + 1 if len(self.cluster) else 0
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """95 % intervals of the figures of `Accuracy`; None where a figure is mostly undefined."""
+
+    overall_accuracy: Interval | None
+    average_accuracy: Interval | None
+    kappa: Interval | None
+    producers_accuracy: tuple[Interval | None, ...]
+    users_accuracy: tuple[Interval | None, ...]
+    f1: tuple[Interval | None, ...]
+    iou: tuple[Interval | None, ...]
+
+
+def cluster_intervals(found: Contributions, *, replicates: int, seed: int) -> Intervals | None:
+    """Intervals by a bootstrap over clusters; None where there are fewer than two.
+
+    Args:
+        found: What each cluster adds.
+        replicates: How often clusters are drawn.
+        seed: Fixes what is drawn.
+    """
+    if found.clusters < 2:
+        return None
+    parts = [_figures(matrices) for matrices in _drawn(found, replicates, seed)]
+    overall, average, kappa, recall, precision, f1, iou = (
+        np.concatenate(values) for values in zip(*parts, strict=True)
+    )
+    return Intervals(
+        overall_accuracy=_interval(overall),
+        average_accuracy=_interval(average),
+        kappa=_interval(kappa),
+        producers_accuracy=_each(recall),
+        users_accuracy=_each(precision),
+        f1=_each(f1),
+        iou=_each(iou),
+    )
+
+
+def _drawn(found: Contributions, replicates: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """Confusion matrices `(b, n, n)` of clusters drawn with replacement."""
+    cell = found.reference * found.classes + found.predicted
+    rng, count, cells = np.random.default_rng(seed), found.clusters, found.classes**2
+    step = max(1, _AT_ONCE // cells)
+    for first in range(0, replicates, step):
+        matrices = np.empty((min(step, replicates - first), cells))
+        for matrix in matrices:
+            times = np.bincount(rng.integers(count, size=count), minlength=count)
+            weights = times[found.cluster] * found.pixels
+            matrix[:] = np.bincount(cell, weights=weights, minlength=cells)
+        yield matrices.reshape(-1, found.classes, found.classes)
+
+
+def _figures(matrices: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Overall, average, kappa `(b,)`; recall, precision, F1, IoU `(b, n)`; NaN if undefined."""
+    right = np.diagonal(matrices, axis1=1, axis2=2)
+    reference, predicted = matrices.sum(axis=2), matrices.sum(axis=1)
+    total = matrices.sum(axis=(1, 2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall, overall = right / reference, right.sum(axis=1) / total
+        chance = (reference * predicted).sum(axis=1) / total**2
+        defined = np.isfinite(recall)
+        average = np.where(defined, recall, 0).sum(axis=1) / defined.sum(axis=1)
+        return (
+            overall,
+            average,
+            (overall - chance) / (1 - chance),
+            recall,
+            right / predicted,
+            2 * right / (reference + predicted),
+            right / (reference + predicted - right),
+        )
+
+
+def _each(values: NDArray[np.float64]) -> tuple[Interval | None, ...]:
+    """An interval for each class."""
+    return tuple(_interval(column) for column in values.T)
+
+
+def _interval(values: NDArray[np.float64]) -> Interval | None:
+    """The middle 95 %, where at least half of the values are defined."""
+    defined = values[np.isfinite(values)]
+    if 2 * len(defined) < len(values) or not len(defined):
+        return None
+    low, high = np.quantile(defined, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return float(low), float(high)
