@@ -16,9 +16,15 @@ def device_of(backend: str) -> str:
     return "cuda" if backend in {"triton", "dcnv4"} and torch.cuda.is_available() else "cpu"
 
 
-def run_operator(value: Tensor, offset_mask: Tensor, shape: DeformShape, backend: str) -> Tensor:
-    """The operator on the device of its backend; tensors and result stay where they are."""
-    device = device_of(backend)
+def run_operator(
+    value: Tensor,
+    offset_mask: Tensor,
+    shape: DeformShape,
+    backend: str,
+    device: str | None = None,
+) -> Tensor:
+    """The operator, on the device of its backend unless told otherwise; the result comes back."""
+    device = device or device_of(backend)
     result = deform_conv2d(
         value.to(device),
         offset_mask.to(device),

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from backends import run_operator
 from torch import Tensor
 
-from comix_models.deform import DeformShape, dcnv4_backend, deform_conv2d
+from comix_models.deform import DeformShape, dcnv4_backend
 from comix_models.deform.torch_backend import deform_with_grid_sample
 
 
@@ -103,18 +104,7 @@ def random_inputs(shape: DeformShape, count: int, group_width: int = 32) -> tupl
 
 
 def run(value: Tensor, offset_mask: Tensor, shape: DeformShape) -> Tensor:
-    return deform_conv2d(
-        value,
-        offset_mask,
-        kernel=shape.kernel,
-        groups=shape.groups,
-        stride=shape.stride,
-        padding=shape.padding,
-        dilation=shape.dilation,
-        offset_scale=shape.offset_scale,
-        remove_center=shape.remove_center,
-        backend="dcnv4",
-    )
+    return run_operator(value, offset_mask, shape, "dcnv4", "cpu")
 
 
 @pytest.mark.parametrize(
