@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numba
 
-from comix_models.deform import kernels, lane_sums, lanes
+from comix_models.deform import half_lanes, kernels, lane_sums, lanes
 
 _log = logging.getLogger("comix_models")
 _lock = threading.Lock()
@@ -64,5 +64,5 @@ def _cached_or_not(function: Callable[[int], None]) -> Any:
 @functools.cache
 def _revision() -> int:
     """A number that changes with the code that the loops call but numba's cache does not watch."""
-    sources = (Path(str(module.__file__)).read_bytes() for module in (lanes, lane_sums))
+    sources = (Path(str(module.__file__)).read_bytes() for module in (lanes, half_lanes, lane_sums))
     return zlib.crc32(b"".join(sources))

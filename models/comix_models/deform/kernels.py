@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numba
 
+from comix_models.deform.half_lanes import load_half, load_half_pairs
 from comix_models.deform.lane_sums import sum_each
 from comix_models.deform.lanes import (
     as_flag,
@@ -29,8 +30,6 @@ from comix_models.deform.lanes import (
     floor,
     load,
     load_fill,
-    load_half,
-    load_half_pairs,
     load_pairs,
     load_quads,
     peek,

@@ -20,7 +20,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
-_tuple_of: Any = types.UniTuple
+tuple_of: Any = types.UniTuple
 declare: Any = cgutils.get_or_insert_function
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 ELEMENTS: dict[str, Any] = {
@@ -63,7 +63,8 @@ class _LanesModel(models.PrimitiveModel):
 register_model(Lanes)(_LanesModel)
 
 
-def _pointer(builder: Any, address: Any, pointee: Any) -> Any:
+def pointer(builder: Any, address: Any, pointee: Any) -> Any:
+    """Emit an address as a pointer to what is there."""
     return builder.inttoptr(address, pointee.as_pointer())
 
 
@@ -116,7 +117,7 @@ fill = _make(_fill)
 
 def _load(_context: Any, like: Lanes, address: Any) -> Any:
     def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
-        return builder.load(_pointer(builder, args[1], like.llvm()), align=like.size)
+        return builder.load(pointer(builder, args[1], like.llvm()), align=like.size)
 
     return like(like, address), generate
 
@@ -125,52 +126,14 @@ load = _make(_load)
 """``load(like, address)``: consecutive elements from memory."""
 
 
-def _halves(builder: Any, address: Any, like: Lanes, count: int) -> Any:
-    """Emit a load of `count` bfloat16, which are the upper halves of single precision numbers."""
-    kind = ir.VectorType(ir.IntType(16), count)
-    loaded = builder.load(_pointer(builder, address, kind), align=2)
-    whole = builder.zext(loaded, ir.VectorType(_I32, count))
-    shifted = builder.shl(whole, ir.Constant(whole.type, [16] * count))
-    single = builder.bitcast(shifted, ir.VectorType(ELEMENTS["f32"], count))
-    if like.element == "f32":
-        return single
-    return builder.fpext(single, ir.VectorType(ELEMENTS[like.element], count))
-
-
-def _load_half(_context: Any, like: Lanes, address: Any) -> Any:
-    def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
-        return _halves(builder, args[1], like, like.count)
-
-    return like(like, address), generate
-
-
-load_half = _make(_load_half)
-"""``load_half(like, address)``: consecutive bfloat16 from memory, widened."""
-
-
-def _load_half_pairs(_context: Any, like: Lanes, address: Any) -> Any:
-    result = _tuple_of(like, 2)
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        both = _halves(builder, args[1], like, 2 * like.count)
-        parts = [shuffle(builder, both, both, range(i, 2 * like.count, 2)) for i in range(2)]
-        return context.make_tuple(builder, sig.return_type, parts)
-
-    return result(like, address), generate
-
-
-load_half_pairs: Any = intrinsic(_load_half_pairs)
-"""``load_half_pairs(like, address)``: as `load_pairs`, of bfloat16."""
-
-
 def _load_every(step: int) -> Any:
     def build(_context: Any, like: Lanes, address: Any) -> Any:
-        result = _tuple_of(like, step)
+        result = tuple_of(like, step)
         width = step * like.count
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             wide = ir.VectorType(ELEMENTS[like.element], width)
-            together = builder.load(_pointer(builder, args[1], wide), align=like.size)
+            together = builder.load(pointer(builder, args[1], wide), align=like.size)
             parts = [
                 shuffle(builder, together, together, range(i, width, step)) for i in range(step)
             ]
@@ -191,7 +154,7 @@ load_quads = _load_every(4)
 def _load_fill(_context: Any, like: Lanes, address: Any) -> Any:
     def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
         kind = like.llvm()
-        scalar = builder.load(_pointer(builder, args[1], kind.element), align=like.size)
+        scalar = builder.load(pointer(builder, args[1], kind.element), align=like.size)
         return _broadcast(builder, scalar, kind)
 
     return like(like, address), generate
@@ -203,7 +166,7 @@ load_fill = _make(_load_fill)
 
 def _store(_context: Any, address: Any, vector: Lanes) -> Any:
     def generate(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
-        builder.store(args[1], _pointer(builder, args[0], vector.llvm()), align=vector.size)
+        builder.store(args[1], pointer(builder, args[0], vector.llvm()), align=vector.size)
         return context.get_dummy_value()
 
     return types.void(address, vector), generate
@@ -217,7 +180,7 @@ def _store_pairs(_context: Any, address: Any, first: Lanes, second: Lanes) -> An
     def generate(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
         order = [lane + half * first.count for lane in range(first.count) for half in (0, 1)]
         both = shuffle(builder, args[1], args[2], order)
-        builder.store(both, _pointer(builder, args[0], both.type), align=first.size)
+        builder.store(both, pointer(builder, args[0], both.type), align=first.size)
         return context.get_dummy_value()
 
     return types.void(address, first, second), generate
@@ -234,7 +197,7 @@ def _store_quads(_context: Any, address: Any, a: Lanes, b: Lanes, c: Lanes, d: L
         high = shuffle(builder, args[3], args[4], range(width))
         order = [lane + a.count * part for lane in range(a.count) for part in range(4)]
         all4 = shuffle(builder, low, high, order)
-        builder.store(all4, _pointer(builder, args[0], all4.type), align=a.size)
+        builder.store(all4, pointer(builder, args[0], all4.type), align=a.size)
         return context.get_dummy_value()
 
     return types.void(address, a, b, c, d), generate
@@ -246,7 +209,7 @@ store_quads = _make(_store_quads)
 
 def _peek(_context: Any, address: Any) -> Any:
     def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
-        return builder.load(_pointer(builder, args[0], _I64), align=8)
+        return builder.load(pointer(builder, args[0], _I64), align=8)
 
     return types.int64(address), generate
 
@@ -257,8 +220,8 @@ peek = _make(_peek)
 
 def _fetch_add(_context: Any, address: Any) -> Any:
     def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
-        pointer = _pointer(builder, args[0], _I64)
-        return builder.atomic_rmw("add", pointer, ir.Constant(_I64, 1), "seq_cst")
+        counter = pointer(builder, args[0], _I64)
+        return builder.atomic_rmw("add", counter, ir.Constant(_I64, 1), "seq_cst")
 
     return types.int64(address), generate
 
