@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from comix_cli.accuracy.bootstrap import Contributions
 from comix_cli.accuracy.confusion import confusion_matrix
 from comix_cli.accuracy.report import Clustered, report_document, to_csv_text, to_json_text
-from comix_cli.errors import RasterError, ThresholdError
-from comix_cli.files import check_suffix, write_atomic_text
+from comix_cli.errors import RasterError, ThresholdError, UsageError
+from comix_cli.files import write_atomic_text
 from comix_cli.mapping.map_file import MapFile, open_map
 from comix_cli.progress import Progress
 from comix_cli.scene.grid import Grid
@@ -102,9 +102,13 @@ def check_report_path(path: Path) -> None:
     """Refuse a report format that does not exist.
 
     Raises:
-        OutputError: The suffix is neither .json nor .csv, or the name is none.
+        UsageError: The suffix is neither .json nor .csv.
     """
-    check_suffix(path, REPORT_SUFFIXES, "report")
+    if path.suffix.lower() not in REPORT_SUFFIXES:
+        raise UsageError(
+            f"-o {path}: a report is written as {' or '.join(REPORT_SUFFIXES)}",
+            remedy="give a file name that ends so",
+        )
 
 
 def check_threshold(document: Mapping[str, Any], least: float | None) -> None:
