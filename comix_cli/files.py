@@ -69,8 +69,10 @@ def check_writable(path: Path | str, *, overwrite: bool, inputs: Iterable[str] =
     _check_folder(target)
     probe = partial_path(target)
     try:
-        probe.touch(exist_ok=False)
-        probe.unlink()
+        try:
+            probe.touch(exist_ok=False)
+        finally:  # an interruption leaves nothing either
+            probe.unlink(missing_ok=True)
     except OSError as error:
         raise _probe_error(error, target) from error
 

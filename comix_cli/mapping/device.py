@@ -233,7 +233,7 @@ def _on(device: torch.device) -> AbstractContextManager[Any]:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
-def seconds_per_window(predictors: Sequence[Predictor], block: Block, batch: int) -> float:
+def seconds_on_devices(predictors: Sequence[Predictor], block: Block, batch: int) -> float:
     """How long a window takes where all devices compute full batches; the first ones left out."""
     engine = DeviceEngine(predictors, batch, Silent())
     window = Window(0, 0, *block.valid.shape)

@@ -15,7 +15,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode  # no public name, as torch's own tools
 from torch.utils._pytree import tree_leaves
 
-from comix_cli.mapping.device import seconds_per_window as seconds_on_devices
+from comix_cli.mapping.device import seconds_on_devices
 from comix_cli.mapping.predict import Pace
 from comix_cli.mapping.predictor import Predictor, single_threaded
 from comix_cli.mapping.side_by_side import predict_windows

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from comix_cli.learning.device import has_bfloat16
+from comix_cli.learning.device import every_one, has_bfloat16
 from comix_models.deform import available_backends, verdict
 
 # The windows of the presets.
@@ -18,16 +18,11 @@ def describe_backends() -> dict[str, Any]:
     """One document: every backend and why it does not work, and the choice of ``auto`` for jobs."""
     jobs = [
         asdict(verdict(device, number_type, kernel))
-        for device in _devices()
+        for device in (torch.device("cpu"), *every_one(torch.device("cuda")))
         for number_type in _number_types(device)
         for kernel in WINDOWS
     ]
     return {"kind": "backends", "backends": available_backends(), "auto": jobs}
-
-
-def _devices() -> list[torch.device]:
-    gpus = [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
-    return [torch.device("cpu"), *gpus]
 
 
 def _number_types(device: torch.device) -> list[torch.dtype]:

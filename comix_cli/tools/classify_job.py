@@ -148,7 +148,8 @@ def prepared(options: ClassifyOptions, progress: Progress) -> Iterator[Job]:
         budget = _budget(options, stack, card, devices, plan, side, forward, limit)
         if not options.compile:
             predictor = _without_python(predictor, bands, sum(channels), side)
-        predictors = tuple(_on(predictor, other, options) for other in devices)
+        first = replace(predictor, device=devices[0])
+        predictors = (first, *(_copied(predictor, other, options) for other in devices[1:]))
         with rasterio.Env(GDAL_CACHEMAX=budget.cache):
             yield Job(stack, card, predictors, plan, (side, side), area, limit, budget)
 
@@ -162,10 +163,8 @@ def _without_python(predictor: Predictor, bands: int, channels: int, side: int) 
     return replace(predictor, network=traced(predictor.network, *inputs))
 
 
-def _on(predictor: Predictor, device: torch.device, options: ClassifyOptions) -> Predictor:
-    """The predictor on one of several devices; itself on the first."""
-    if device.type == "cpu" or device.index in (None, 0, predictor.device.index):
-        return replace(predictor, device=device)
+def _copied(predictor: Predictor, device: torch.device, options: ClassifyOptions) -> Predictor:
+    """The predictor once more, on another device."""
     network = copy.deepcopy(predictor.network).to(device)
     if options.compile:
         network.compile()

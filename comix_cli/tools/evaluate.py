@@ -73,10 +73,12 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> dict[str, Any]:
     renamed = read_class_map(options.class_map) if options.class_map else None
     with open_map(options.map_path, src_crs=options.src_crs) as map_file:
         truth = _read_truth(options.truth, map_file, progress)
+        truth_sum = checksum(truth.path)  # once: the file may be large
         known = reference_codes(truth, map_file, renamed)
         comparison = _Comparison(map_file, truth, known, all_touched=options.truth.all_touched)
         comparison.run(progress)
-        _warn_about_reuse(truth, map_file, progress)
+        if truth_sum and truth_sum == map_file.tags.get(TRUTH_TAG):
+            _warn_about_reuse(truth, progress)
     _warn_about_unmapped(truth, comparison, progress)
     codes, matrix = comparison.result()
     return report_document(
@@ -84,7 +86,7 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> dict[str, Any]:
         [(code, comparison.name(code)) for code in codes],
         comparison.excluded,
         Clustered.of(comparison.contributions(), REPLICATES, SEED),
-        provenance=_provenance(options, truth, comparison),
+        provenance=_provenance(options, truth, truth_sum, comparison),
     )
 
 
@@ -279,14 +281,12 @@ def _warn_about_unmapped(truth: GroundTruth, comparison: _Comparison, progress: 
         )
 
 
-def _warn_about_reuse(truth: GroundTruth, map_file: MapFile, progress: Progress) -> None:
+def _warn_about_reuse(truth: GroundTruth, progress: Progress) -> None:
     """Ground truth that a model has learnt from says nothing of how good its map is."""
-    learnt = map_file.tags.get(TRUTH_TAG)
-    if learnt and learnt == checksum(truth.path):
-        progress.warn(
-            f"{truth.path}: the model was trained on this very file, so accuracy on it tells "
-            "nothing of other places; compare with polygons that training has not seen"
-        )
+    progress.warn(
+        f"{truth.path}: the model was trained on this very file, so accuracy on it tells "
+        "nothing of other places; compare with polygons that training has not seen"
+    )
 
 
 def _inside(row: int, col: int, grid: Grid) -> tuple[tuple[slice, slice], Window | None]:
@@ -329,7 +329,7 @@ def _pixels_outside(truth: GroundTruth, grid: Grid) -> int:
 
 
 def _provenance(
-    options: EvaluateOptions, truth: GroundTruth, comparison: _Comparison
+    options: EvaluateOptions, truth: GroundTruth, truth_sum: str | None, comparison: _Comparison
 ) -> dict[str, Any]:
     return {
         "date": timestamp(),
@@ -337,7 +337,7 @@ def _provenance(
         "map": {"path": options.map_path, "checksum": checksum(options.map_path)},
         "ground_truth": {
             "path": truth.path,
-            "checksum": checksum(truth.path),
+            "checksum": truth_sum,
             "field": truth.field,
             "features": len(np.unique(truth.features)),
             "repaired": truth.repaired,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from comix_cli.errors import UsageError
 from comix_cli.learning import device as devices
 from comix_cli.mapping.budget import batch_on_gpu
-from comix_cli.mapping.device import DeviceEngine, TorchArrays, seconds_per_window
+from comix_cli.mapping.device import DeviceEngine, TorchArrays, seconds_on_devices
 from comix_cli.mapping.feed import WindowFeed
 from comix_cli.mapping.predict import Engine, Pace, blended_rows
 from comix_cli.mapping.predictor import Predictor
@@ -133,7 +133,7 @@ def test_the_time_of_a_window_is_that_of_a_batch_shared_out() -> None:
     zeros = np.zeros((3, 8, 8), np.float32)
     block = Block(zeros, zeros[:0], np.ones((8, 8), np.bool_))
     for many in (1, 2):
-        found = seconds_per_window([Predictor(Waiting(), 3, CPU)] * many, block, 5)
+        found = seconds_on_devices([Predictor(Waiting(), 3, CPU)] * many, block, 5)
         assert 0.1 / (5 * many) <= found < 0.2 / (5 * many)
 
 

@@ -31,6 +31,21 @@ def test_a_new_file_in_an_existing_folder_is_writable(tmp_path: Path) -> None:
     assert left_in(tmp_path) == []
 
 
+def test_an_interruption_while_a_folder_is_tried_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch = Path.touch
+
+    def interrupted(path: Path, **options: bool) -> None:
+        touch(path, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "touch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        check_writable(tmp_path / "map.tif", overwrite=False)
+    assert left_in(tmp_path) == []
+
+
 def test_an_existing_file_needs_overwrite(tmp_path: Path) -> None:
     target = tmp_path / "map.tif"
     target.write_text("old")
