@@ -45,7 +45,7 @@ def reference_codes(
     own = codes if truth.integer_field else by_name
     # A file that renames may name the map's classes or their codes.
     known = {**codes, **by_name} if names else own
-    found = {code: _lookup(names.get(name, name), known) for code, name in truth.classes}
+    found = {code: lookup(names.get(name, name), known) for code, name in truth.classes}
     matched = {code: place for code, place in found.items() if place is not None}
     if not matched:
         raise LabelError(
@@ -57,7 +57,7 @@ def reference_codes(
     return matched
 
 
-def _lookup(name: str, known: Mapping[str, int]) -> int | None:
+def lookup(name: str, known: Mapping[str, int]) -> int | None:
     """The code of a name as it is, or of the only one that differs by case and spaces."""
     if name in known:
         return known[name]
