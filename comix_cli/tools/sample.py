@@ -214,8 +214,7 @@ def _allocated(strata: Strata, options: SampleOptions, progress: Progress) -> ND
         )
     if options.size is not None and options.size < least:
         raise UsageError(
-            f"--size {options.size}: {counted(len(strata.pixels), 'stratum')} of "
-            f"{options.per_stratum} samples at least take {least}",
+            f"--size {options.size}: --min-per-class {options.per_stratum} takes {least} samples",
             remedy="ask for more samples, or give a smaller --min-per-class",
         )
     target = options.target_error or TARGET_ERROR

@@ -15,11 +15,10 @@ import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioError
+from rasterio.errors import CRSError
 
-from comix_cli.errors import OutputError
 from comix_cli.files import output_errors, partial_folder, publish_all
-from comix_cli.mapping.cog import write_failure
+from comix_cli.mapping.cog import GDAL_ERRORS, write_failure
 from comix_cli.mapping.polygons import GPKG_VERSION
 from comix_cli.scene.grid import Grid
 
@@ -106,7 +105,7 @@ def _degrees(
     """Longitudes and latitudes; NaN where there are none."""
     try:
         lon, lat = (np.array(v) for v in rasterio.warp.transform(crs, _WGS84, x, y))
-    except (CRSError, RasterioError):  # such as a local CRS that nobody has placed
+    except (CRSError, *GDAL_ERRORS):  # such as a local CRS that nobody has placed
         return np.full(x.shape, np.nan), np.full(x.shape, np.nan)
     there = np.isfinite(lon) & np.isfinite(lat)
     return np.where(there, lon, np.nan), np.where(there, lat, np.nan)
@@ -155,8 +154,6 @@ def _write_points(
         )
     except (DataSourceError, DataLayerError) as error:
         raise write_failure(error, target) from error
-    if not partial.is_file():
-        raise OutputError("was not written", path=target, remedy="write elsewhere")
 
 
 def _write_table(frame: geopandas.GeoDataFrame, partial: Path) -> None:
