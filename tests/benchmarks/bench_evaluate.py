@@ -38,7 +38,8 @@ def write_map(path: Path, side: int, rng: np.random.Generator) -> None:
     profile = {
         "driver": "GTiff", "width": side, "height": side, "count": 1, "dtype": "uint8",
         "crs": "EPSG:32633", "nodata": 0, "tiled": True, "blockxsize": 512, "blockysize": 512,
-        "transform": Affine(RESOLUTION, 0, 380_000, 0, -RESOLUTION, 5_820_000), "compress": "deflate",
+        "compress": "deflate",
+        "transform": Affine(RESOLUTION, 0, 380_000, 0, -RESOLUTION, 5_820_000),
     }  # fmt: skip
     with rasterio.open(path, "w", **profile) as dataset:
         for row in range(0, side, STRIP):
