@@ -19,6 +19,7 @@ An error names the file, what is wrong with it, and what to do about it, in one 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -93,3 +94,9 @@ class ThresholdError(ComixError):
 def counted(number: int, noun: str) -> str:
     """A number of things: `1 band`, `2 bands`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Names for a message, cut where there are too many to read."""
+    shown = ", ".join(f"'{name}'" for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

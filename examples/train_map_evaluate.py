@@ -12,8 +12,9 @@ from comix_cli.learning.loop import Recipe
 from comix_cli.progress import Silent
 from comix_cli.tools.classify import ClassifyOptions, classify
 from comix_cli.tools.evaluate import EvaluateOptions, evaluate
-from comix_cli.tools.inputs import SceneInputs, TruthOptions
+from comix_cli.tools.inputs import SceneInputs
 from comix_cli.tools.outputs import OutputOptions
+from comix_cli.tools.reference import TruthOptions
 from comix_cli.tools.train import TrainOptions, train
 
 

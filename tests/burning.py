@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.labels import GroundTruth
 from comix_cli.scene.pixel_rule import PixelRule
+from comix_cli.scene.rasterize import Burnt
 from comix_cli.scene.windows import Window
 
 
@@ -24,3 +25,9 @@ def rasterize(
     """Labels of a window and where classes meet."""
     burnt = truth.burn(grid, window, rule=PixelRule(all_touched), codes=codes)
     return burnt.labels, burnt.overlap
+
+
+def features_of(burnt: Burnt, numbers: NDArray[np.int32] | None = None) -> NDArray[np.int32]:
+    """`(H, W)` the feature of every pixel, -1 where there is none."""
+    numbers = burnt.top if numbers is None else numbers
+    return np.append(burnt.sources.features, np.int32(-1))[numbers]

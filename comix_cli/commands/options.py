@@ -16,7 +16,8 @@ from comix_cli.errors import InputError, UsageError
 from comix_cli.project import read_project
 
 if TYPE_CHECKING:
-    from comix_cli.tools.inputs import SceneInputs, TruthOptions
+    from comix_cli.tools.inputs import SceneInputs
+    from comix_cli.tools.reference import TruthOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -276,7 +277,7 @@ def _named(text: str) -> tuple[str, str]:
 def ground_truth(values: dict[str, Any]) -> TruthOptions:
     """The ground truth options as a value; takes them out of `values`."""
     from comix_cli.scene.pixel_rule import PixelRule
-    from comix_cli.tools.inputs import TruthOptions
+    from comix_cli.tools.reference import TruthOptions
 
     rule = PixelRule(values.pop("all_touched"), values.pop("min_coverage"))
     if rule.all_touched and rule.min_coverage is not None:

@@ -12,7 +12,7 @@ from exactextract.raster import NumPyRasterSource
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
-from comix_cli.scene.rasterize import Candidates, Layer
+from comix_cli.scene.rasterize import Candidates
 
 # exactextract wants a CRS; in pixel coordinates any will do.
 _ANY_CRS = CRS.from_epsg(3857).to_wkt()
@@ -20,26 +20,29 @@ _ANY_CRS = CRS.from_epsg(3857).to_wkt()
 _ROUNDING = 1e-6
 
 
-def covered(near: Candidates, shape: tuple[int, int], least: float) -> tuple[Layer, Layer]:
+Numbers = NDArray[np.int32]
+
+
+def covered(near: Candidates, shape: tuple[int, int], least: float) -> tuple[Numbers, Numbers]:
     """The classes that cover at least a share of each pixel: the highest code, and the lowest.
 
     Args:
         near: Polygons in pixel coordinates, rows downwards.
         shape: Rows and columns of the window.
         least: The share, above 0 and at most 1.
+
+    Returns:
+        `(H, W)` int32 twice: the polygon that covers most among those of the class, -1 for none.
     """
-    # The highest code is written last, so it stays; in the other layer the lowest does.
-    top, bottom = Layer.empty(shape), Layer.empty(shape)
+    top, bottom = np.full(shape, -1, np.int32), np.full(shape, -1, np.int32)
     for code in np.unique(near.codes):
-        mine = near.codes == code
-        features = near.features[mine]
+        mine = np.flatnonzero(near.codes == code)
         who, cells, shares = _shares(near.shapes[mine], shape)
         taken = _taken(near.shapes[mine], cells, shares, shape, least)
-        owners = _owners(features[who], cells, shares, shape)
-        fresh = taken & (bottom.codes == 0)
-        for layer, where in ((top, taken), (bottom, fresh)):
-            layer.codes[where] = code
-            layer.features[where] = owners[where]
+        owners = _owners(mine[who].astype(np.int32), cells, shares, shape)
+        first = taken & (bottom < 0)
+        # Codes ascend, so that the highest stays on top and the lowest at the bottom.
+        top[taken], bottom[first] = owners[taken], owners[first]
     return top, bottom
 
 
@@ -65,15 +68,15 @@ def _taken(
 
 
 def _owners(
-    features: NDArray[np.int32],
+    polygons: Numbers,
     cells: NDArray[np.int64],
     shares: NDArray[np.float64],
     shape: tuple[int, int],
-) -> NDArray[np.int32]:
-    """`(H, W)`: the feature that covers most of each pixel."""
+) -> Numbers:
+    """`(H, W)`: the polygon that covers most of each pixel."""
     owners = np.full(shape[0] * shape[1], -1, np.int32)
-    order = np.lexsort((features, shares))  # the largest share is written last
-    owners[cells[order]] = features[order]
+    order = np.lexsort((polygons, shares))  # the largest share is written last
+    owners[cells[order]] = polygons[order]
     return owners.reshape(shape)
 
 

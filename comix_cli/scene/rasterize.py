@@ -27,7 +27,19 @@ _STEPS_PER_PIXEL = float(1 << 20)
 # saves.
 _MANY_VERTICES = 2000
 _MARGIN = 2.0  # pixels around the window that a cut leaves, so that cut edges lie outside
-NO_FEATURE = -1
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What may lie on the pixels of a window: geometries, or the classes of a raster.
+
+    Attributes:
+        codes: The code of each, `(n,)` int32.
+        features: The feature of the file that each is a part of, from 0, `(n,)` int32.
+    """
+
+    codes: NDArray[np.int32]
+    features: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -35,55 +47,51 @@ class Burnt:
     """What a window of ground truth holds.
 
     Attributes:
-        labels: `(H, W)` int32 codes, 0 where unlabelled or disputed.
-        overlap: `(H, W)` bool, True where geometries with different codes meet.
-        features: `(H, W)` int32, the feature of the file (from 0) that a pixel belongs to, -1 where
-            there is none; where several of one code do, the last one of the file.
-        rivals: `(H, W)` int32, where codes meet a feature with another code than that of
-            `features`, elsewhere as `features`.
+        top: `(H, W)` int32, number of the source that a pixel belongs to, -1 where there is none.
+            Where several of one code lie, the last one of the file.
+        bottom: `(H, W)` int32, where different codes meet a source of another code than `top`'s,
+            elsewhere one of the same code.
+        sources: What the numbers stand for.
     """
 
-    labels: NDArray[np.int32]
-    overlap: NDArray[np.bool_]
-    features: NDArray[np.int32]
-    rivals: NDArray[np.int32]
+    top: NDArray[np.int32]
+    bottom: NDArray[np.int32]
+    sources: Sources
 
-    @classmethod
-    def of(cls, top: Layer, bottom: Layer) -> Burnt:
-        """What two layers, one burnt in the opposite order of the other, say together."""
-        overlap = top.codes != bottom.codes
-        labels = np.where(overlap, np.int32(NO_CLASS), top.codes)
-        return cls(labels, overlap, top.features, bottom.features)
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """`(H, W)` codes, 0 where unlabelled or disputed."""
+        top = self._codes(self.top)
+        if self.bottom is self.top:
+            return top
+        return np.where(top != self._codes(self.bottom), np.int32(NO_CLASS), top)
+
+    @property
+    def overlap(self) -> NDArray[np.bool_]:
+        """`(H, W)`: True where sources with different codes meet."""
+        if self.bottom is self.top:
+            return np.zeros(self.top.shape, np.bool_)
+        met: NDArray[np.bool_] = self._codes(self.top) != self._codes(self.bottom)
+        return met
 
     @property
     def labelled(self) -> NDArray[np.bool_]:
         """`(H, W)`: True where there is any ground truth, disputed or not."""
-        found: NDArray[np.bool_] = (self.labels != NO_CLASS) | self.overlap
-        return found
+        return self.top >= 0
+
+    def _codes(self, numbers: NDArray[np.int32]) -> NDArray[np.int32]:
+        # Number -1 takes the last entry.
+        return np.append(self.sources.codes, np.int32(NO_CLASS))[numbers]
 
     def part(self, place: tuple[slice, slice]) -> Burnt:
         """A part of the window."""
-        return Burnt(
-            self.labels[place], self.overlap[place], self.features[place], self.rivals[place]
-        )
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Codes and features `(H, W)` int32 of the geometries that lie on top of the others."""
-
-    codes: NDArray[np.int32]
-    features: NDArray[np.int32]
-
-    @classmethod
-    def empty(cls, shape: tuple[int, int]) -> Layer:
-        """No ground truth."""
-        return cls(np.full(shape, NO_CLASS, np.int32), np.full(shape, NO_FEATURE, np.int32))
+        top = self.top[place]
+        return Burnt(top, top if self.bottom is self.top else self.bottom[place], self.sources)
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Geometries near a window, in its pixel coordinates, with the code and feature of each."""
+    """Geometries near a window in its pixel coordinates; code and feature of each, ascending."""
 
     shapes: NDArray[Any]
     codes: NDArray[np.int32]
@@ -114,34 +122,38 @@ def burn(
     place = window or Window(0, 0, grid.height, grid.width)
     near = _candidates(truth, grid, place, codes)
     if not len(near.shapes):
-        nothing = Layer.empty(place.shape)
-        return Burnt.of(nothing, nothing)
-    if rule.min_coverage is not None:
+        top = bottom = np.full(place.shape, -1, np.int32)
+    elif rule.min_coverage is not None:
         # exactextract takes half a second to import, which few runs need.
         from comix_cli.scene.coverage import covered  # noqa: PLC0415
 
-        return Burnt.of(*covered(near, place.shape, rule.min_coverage))
-    return _burnt(near, place, rule.all_touched)
+        top, bottom = covered(near, place.shape, rule.min_coverage)
+    else:
+        top, bottom = _burnt(near, place, rule.all_touched)
+    return Burnt(top, bottom, Sources(near.codes, near.features))
 
 
-def _burnt(near: Candidates, place: Window, all_touched: bool) -> Burnt:
+def _burnt(
+    near: Candidates, place: Window, all_touched: bool
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Ascending codes leave the highest on top of every pixel, descending ones the lowest.
 
     They differ exactly where different codes meet, however many there are.
     """
-    order = np.lexsort((near.features, near.codes))
-    top = _layer(near, order, place, all_touched)
-    if near.codes.min() == near.codes.max():
-        return Burnt.of(top, top)
+    top = _burn(near.shapes, place, all_touched)
+    if not _may_dispute(near):
+        return top, top
     down = np.lexsort((near.features, -near.codes))
-    return Burnt.of(top, _layer(near, down, place, all_touched))
+    burnt = _burn(near.shapes[down], place, all_touched)
+    return top, np.append(down.astype(np.int32), np.int32(-1))[burnt]
 
 
-def _layer(near: Candidates, order: NDArray[np.int64], place: Window, all_touched: bool) -> Layer:
-    numbers = _burn(near.shapes[order], place, all_touched)
-    codes = np.append(near.codes[order], np.int32(NO_CLASS))
-    features = np.append(near.features[order], np.int32(NO_FEATURE))
-    return Layer(codes[numbers], features[numbers])
+def _may_dispute(near: Candidates) -> bool:
+    """Whether geometries of different codes come within a pixel of each other."""
+    left, top, right, bottom = shapely.bounds(near.shapes).T
+    boxes = shapely.box(left - 1, top - 1, right + 1, bottom + 1)
+    one, other = shapely.STRtree(boxes).query(boxes)
+    return bool((near.codes[one] != near.codes[other]).any())
 
 
 def _candidates(
@@ -154,8 +166,10 @@ def _candidates(
         near, values = near[values != NO_CLASS], values[values != NO_CLASS]
     features = truth.features[near].astype(np.int32)
     shapes = _in_pixels(truth.geometries[near], grid, window)
-    filled = ~np.asarray(shapely.is_empty(shapes))
-    return Candidates(shapes[filled], values[filled], features[filled])
+    kept = np.flatnonzero(~np.asarray(shapely.is_empty(shapes)))
+    # The highest code is burnt last, and so lies on top.
+    order = kept[np.lexsort((features[kept], values[kept]))]
+    return Candidates(shapes[order], values[order], features[order])
 
 
 def _padded_bounds(grid: Grid, window: Window) -> tuple[float, float, float, float]:

@@ -6,10 +6,9 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-from comix_cli.errors import LabelError
+from comix_cli.errors import LabelError, listed
 from comix_cli.mapping.map_file import MapFile
 from comix_cli.scene.labels import Reference
-from comix_cli.tools.inputs import listed
 
 
 def reference_codes(

@@ -16,7 +16,7 @@ from comix_cli.progress import Progress
 from comix_cli.scene.labels import Reference
 from comix_cli.scene.legend import NO_CLASS
 from comix_cli.scene.pixel_rule import PixelRule
-from comix_cli.scene.rasterize import Burnt
+from comix_cli.scene.rasterize import Sources
 from comix_cli.tools.reference_tiles import ReferenceTile, ReferenceTiles
 from comix_cli.tools.sample_design import SampleDesign
 
@@ -26,6 +26,9 @@ MOST_CODES = 1000
 UNMAPPED = 2**31 - 1
 # Pairs of overlapping features that a report names.
 MOST_OVERLAPS = 100
+LARGEST_IN_TABLE = 1 << 20
+
+Numbers = NDArray[np.int32]
 
 
 class Comparison:
@@ -67,13 +70,14 @@ class Comparison:
         self._strangers = {UNMAPPED - i: names[c] for i, c in enumerate(strangers)}
         self._names = {entry.code: entry.name for entry in map_file.legend or ()}
         # A code that the map does not name is an error like any other, so it needs its place.
-        self._codes = {*(self._names or known.values()), *present}
+        self._codes = np.array(sorted({*(self._names or known.values()), *present}), np.int64)
         if len(self._codes) > MOST_CODES:
             raise RasterError(
                 f"holds more than {MOST_CODES} different codes",
                 path=map_file.path,
                 remedy="give a classified map",
             )
+        self._table = _table_of_places(self._codes)
         self._tiles = ReferenceTiles(reference, map_file.grid, codes, rule)
         # Cluster, stratum, reference code, predicted code and pixels, in columns, tile by tile.
         self._cells = [np.empty((5, 0), np.int64)]
@@ -96,56 +100,65 @@ class Comparison:
         self.outside_estimated = self._tiles.outside_estimated
 
     def _compare(self, tile: ReferenceTile) -> None:
-        burnt = tile.burnt
-        wanted = burnt.labelled
-        clusters, strata = burnt.features, np.zeros(1, np.int64)
-        if self._design is not None:
-            clusters, strata = self._design.within(tile.window)
-            wanted &= clusters >= 0
-        self.labelled += int(wanted.sum())
-        for features in (burnt.features, burnt.rivals):
-            self.features_seen.update(np.unique(features[wanted]).tolist())
-        self._count_overlaps(burnt, wanted & burnt.overlap)
-        unmapped = wanted & (burnt.labels > UNMAPPED - len(self._strangers))
-        self._count_unmapped(burnt.labels[unmapped])
-        compared = wanted & ~burnt.overlap & ~unmapped
-        if compared.any():
-            predicted = self._map.read(tile.window)
-            kept = compared & (predicted != NO_CLASS)
-            self.excluded["nodata"] += int(compared.sum() - kept.sum())
-            cluster = clusters[kept].astype(np.int64)
-            stratum = strata[cluster] if self._design else np.zeros_like(cluster)
-            self._remember(cluster, stratum, burnt.labels[kept], predicted[kept])
+        burnt, sources = tile.burnt, tile.burnt.sources
+        drawn = None if self._design is None else self._design.within(tile.window).ravel()
+        wanted = burnt.labelled.ravel()
+        here = np.flatnonzero(wanted if drawn is None else wanted & (drawn >= 0))
+        self.labelled += len(here)
+        top = burnt.top.ravel()[here]
+        if burnt.bottom is not burnt.top:
+            bottom = burnt.bottom.ravel()[here]
+            disputed = sources.codes[top] != sources.codes[bottom]
+            self._count_overlaps(sources.features, top[disputed], bottom[disputed])
+            here, top = here[~disputed], top[~disputed]
+        if len(here):
+            if drawn is not None:
+                # Each pixel of a sample is a source of its own.
+                sources = Sources(sources.codes[top], drawn[here])
+                top = np.arange(len(here), dtype=np.int32)
+            predicted = self._map.read(tile.window).ravel()[here]
+            self._count(sources, top, self._places(predicted))
 
-    def _count_overlaps(self, burnt: Burnt, disputed: NDArray[np.bool_]) -> None:
-        self.excluded["overlap"] += int(disputed.sum())
-        pairs = np.sort([burnt.features[disputed], burnt.rivals[disputed]], axis=0)
+    def _places(self, codes: Numbers) -> Numbers:
+        """The place of codes of the map among all of them, counted from 1; 0 stays 0."""
+        if self._table is not None:
+            return self._table[codes]
+        found = np.searchsorted(self._codes, codes) + 1
+        return np.where(codes == NO_CLASS, 0, found).astype(np.int32)
+
+    def _count_overlaps(self, features: Numbers, top: Numbers, bottom: Numbers) -> None:
+        self.excluded["overlap"] += len(top)
+        pairs = np.sort([features[top], features[bottom]], axis=0)
+        self.features_seen.update(np.unique(pairs).tolist())
         found, pixels = np.unique(pairs, axis=1, return_counts=True)
         for first, second, count in zip(*found.tolist(), pixels.tolist(), strict=True):
             self._overlaps[first, second] += count
 
-    def _count_unmapped(self, labels: NDArray[np.int32]) -> None:
-        self.excluded["unmapped_class"] += labels.size
-        for code, count in zip(*np.unique(labels, return_counts=True), strict=True):
-            self.unmapped[self._strangers[int(code)]] += int(count)
-
-    def _remember(self, *columns: NDArray[np.integer]) -> None:
-        """How often each combination of cluster, stratum, reference and prediction occurs."""
-        # One number for all of them: NumPy finds what is unique of numbers much faster.
-        values = [np.unique(column) for column in columns]
-        shape = tuple(max(1, len(each)) for each in values)
-        places = [np.searchsorted(v, c) for v, c in zip(values, columns, strict=True)]
-        keys, pixels = np.unique(np.ravel_multi_index(places, shape), return_counts=True)
-        found = zip(values, np.unravel_index(keys, shape), strict=True)
-        self._cells.append(np.stack([*(v[p].astype(np.int64) for v, p in found), pixels]))
+    def _count(self, sources: Sources, numbers: Numbers, places: Numbers) -> None:
+        """Count how often each source meets each code of the map, place 0 being no class."""
+        width = len(self._codes) + 1
+        cells = len(sources.codes) * width
+        table = np.bincount(numbers * width + places, minlength=cells).reshape(-1, width)
+        self.features_seen.update(sources.features[table.any(axis=1)].tolist())
+        strange = sources.codes > UNMAPPED - len(self._strangers)
+        for code, pixels in zip(sources.codes[strange], table[strange].sum(axis=1), strict=True):
+            self.unmapped[self._strangers[int(code)]] += int(pixels)
+        self.excluded["unmapped_class"] += int(table[strange].sum())
+        self.excluded["nodata"] += int(table[~strange, 0].sum())
+        table[strange], table[:, 0] = 0, 0
+        source, place = np.nonzero(table)
+        cluster = sources.features[source].astype(np.int64)
+        stratum = np.zeros_like(cluster) if self._design is None else self._design.strata[cluster]
+        reference, predicted = sources.codes[source], self._codes[place - 1]
+        self._cells.append(np.stack([cluster, stratum, reference, predicted, table[source, place]]))
 
     def classes(self) -> list[tuple[int, str]]:
         """Code and name of every class, ascending; the code itself where it has no name."""
-        return [(code, self._names.get(code, str(code))) for code in sorted(self._codes)]
+        return [(code, self._names.get(code, str(code))) for code in self._codes.tolist()]
 
     def contributions(self) -> Contributions:
         """What each cluster adds to the matrix, of the classes in the order of `classes`."""
-        codes = np.array(sorted(self._codes), np.int64)
+        codes = self._codes
         clusters, _, reference, predicted, pixels = np.hstack(self._cells)
         return Contributions(
             cluster=np.unique(clusters, return_inverse=True)[1].reshape(-1),
@@ -158,7 +171,7 @@ class Comparison:
     def by_stratum(self) -> NDArray[np.int64]:
         """`(strata, n, n)` counts `[stratum, reference, predicted]` of the sample's strata."""
         assert self._design is not None
-        codes = np.array(sorted(self._codes), np.int64)
+        codes = self._codes
         _, stratum, reference, predicted, pixels = np.hstack(self._cells)
         counts = np.zeros((len(self._design.stratum_pixels), len(codes), len(codes)), np.int64)
         place = (stratum, np.searchsorted(codes, reference), np.searchsorted(codes, predicted))
@@ -180,3 +193,13 @@ class Comparison:
             for pair, pixels in self._overlaps.most_common(MOST_OVERLAPS)
         ]
         return {"pairs": len(self._overlaps), "listed": listed}
+
+
+def _table_of_places(codes: NDArray[np.int64]) -> Numbers | None:
+    """The place of every code from 0 to the largest, counted from 1; None where that is long."""
+    largest = int(codes.max(initial=0))
+    if largest > LARGEST_IN_TABLE:
+        return None
+    table = np.zeros(largest + 1, np.int32)
+    table[codes] = np.arange(1, len(codes) + 1)
+    return table

@@ -16,8 +16,9 @@ from comix_cli.tools.classify import ClassifyOptions, classify
 from comix_cli.tools.demo_scene import write_demo_scene
 from comix_cli.tools.evaluate import EvaluateOptions, evaluate
 from comix_cli.tools.init import InitOptions, init
-from comix_cli.tools.inputs import SceneInputs, TruthOptions
+from comix_cli.tools.inputs import SceneInputs
 from comix_cli.tools.outputs import OutputOptions
+from comix_cli.tools.reference import TruthOptions
 from comix_cli.tools.train import TrainOptions, train
 
 FILES = (

@@ -13,7 +13,7 @@ from comix_cli.accuracy.bootstrap import Contributions, cluster_spreads
 from comix_cli.accuracy.estimate import by_map_class, by_stratum
 from comix_cli.accuracy.report import AreaWeighted, Clustered, report_document
 from comix_cli.accuracy.report_text import to_csv_text, to_json_text
-from comix_cli.errors import ThresholdError, UsageError
+from comix_cli.errors import ThresholdError, UsageError, listed
 from comix_cli.files import write_atomic_text
 from comix_cli.mapping.map_file import MapFile, open_map
 from comix_cli.progress import Progress
@@ -21,10 +21,9 @@ from comix_cli.scene.labels import RASTER, Reference
 from comix_cli.scene.raster import checksum
 from comix_cli.tools.class_names import read_class_map, reference_codes
 from comix_cli.tools.comparison import Comparison
-from comix_cli.tools.inputs import TruthOptions, listed
 from comix_cli.tools.map_totals import MapTotals, count_map
 from comix_cli.tools.provenance import timestamp, versions
-from comix_cli.tools.reference import open_reference
+from comix_cli.tools.reference import TruthOptions, open_reference
 from comix_cli.tools.reference_tiles import unit_of
 from comix_cli.tools.sample_design import SampleDesign, read_design
 

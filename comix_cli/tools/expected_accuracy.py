@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from comix_cli.errors import UsageError
+from comix_cli.errors import UsageError, listed
 from comix_cli.tools.class_names import lookup
-from comix_cli.tools.inputs import listed
 
 # Between what maps of many classes and what maps of few reach.
 DEFAULT = 0.8

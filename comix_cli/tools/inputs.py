@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from comix_cli.errors import InputError, RasterError, UsageError, counted
 from comix_cli.learning.model_file import InputRecord, ModelCard
 from comix_cli.progress import Progress, Silent
-from comix_cli.scene.pixel_rule import CENTRES, PixelRule
 from comix_cli.scene.raster import checksum
 from comix_cli.scene.stack import GridOptions, SourceSpec, Stack, open_stack
 from comix_cli.tools.alignment import offset
 from comix_cli.tools.band_match import match_bands
-
-if TYPE_CHECKING:
-    # What reads vectors takes eighty megabytes, which maps can do without.
-    from comix_cli.scene.labels import GroundTruth
 
 # The X that a terrain model is subtracted from.
 SURFACE = "dsm"
@@ -112,25 +107,6 @@ class SceneInputs:
                     f"--resampling {key}=...: there is no such input",
                     remedy=f"name one of {', '.join(sorted(known))}",
                 )
-
-
-@dataclass(frozen=True)
-class TruthOptions:
-    """The vector ground truth.
-
-    Attributes:
-        path: The file.
-        field: The attribute that holds the class; None to find it.
-        layer: The layer of a file with several.
-        crs: The CRS of a file that carries none; None assumes the raster's.
-        rule: Which pixels a geometry takes.
-    """
-
-    path: str
-    field: str | None = None
-    layer: str | None = None
-    crs: str | None = None
-    rule: PixelRule = CENTRES
 
 
 @contextmanager
@@ -264,26 +240,3 @@ def input_provenance(
     if inputs.dtm is not None:
         found[-1]["role"] = "dtm"
     return found
-
-
-def tell_of_truth(truth: GroundTruth, progress: Progress) -> None:
-    """What reading the ground truth has changed or left out."""
-    for warning in truth.warnings:
-        progress.warn(warning)
-    if truth.repaired:
-        progress.warn(f"{truth.path}: {truth.repaired} invalid geometries were repaired")
-    tell_of_left_out(truth.path, truth.outside, "features lie outside the raster", progress)
-    unusable = "features have no class or no geometry"
-    tell_of_left_out(truth.path, truth.dropped_null, unusable, progress)
-
-
-def tell_of_left_out(path: str, count: int, what: str, progress: Progress) -> None:
-    """How much of the ground truth is not used and why; nothing where all of it is."""
-    if count:
-        progress.info(f"{path}: {count} {what} and are left out")
-
-
-def listed(names: Sequence[str], most: int = 12) -> str:
-    """Names for a message, cut where there are too many to read."""
-    shown = ", ".join(f"'{name}'" for name in names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -6,17 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from comix_cli.mapping.map_file import MapFile
 from comix_cli.progress import Progress
-from comix_cli.scene.legend import NO_CLASS
 from comix_cli.scene.windows import tile_windows
 
 # Pixels of a map that are read at once, on a side.
 _TILE = 2048
-# Codes up to here are counted by their place in a table.
-_FEW = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -44,15 +39,7 @@ def count_map(map_file: MapFile, progress: Progress) -> MapTotals:
     windows = tile_windows(map_file.grid.shape, _TILE)
     with progress.task("counting classes", len(windows)) as task:
         for window in windows:
-            codes = map_file.read(window)
-            largest = int(codes.max())
-            if largest < _FEW:
-                counts = np.bincount(codes.ravel(), minlength=largest + 1)
-                found, times = np.flatnonzero(counts), counts[counts > 0]
-            else:
-                found, times = np.unique(codes, return_counts=True)
-            here = dict(zip(found.tolist(), times.tolist(), strict=True))
-            here.pop(NO_CLASS, None)
+            here = map_file.count(window)
             pixels.update(here)
             area += sum(here.values()) * map_file.grid.part(window).gsd_m ** 2
             task.advance()

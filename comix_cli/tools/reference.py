@@ -19,13 +19,31 @@ from comix_cli.scene.labels import RASTER, GroundTruth, Reference, read_ground_t
 from comix_cli.scene.legend import NO_CLASS
 from comix_cli.scene.pixel_rule import CENTRES, PixelRule
 from comix_cli.scene.raster import open_raster
-from comix_cli.scene.rasterize import Burnt
+from comix_cli.scene.rasterize import Burnt, Sources
 from comix_cli.scene.vector import is_raster_file
 from comix_cli.scene.windows import Window, tile_windows
-from comix_cli.tools.inputs import TruthOptions, tell_of_truth
 
 # Pixels of a label raster that are read at once, on a side.
 _TILE = 2048
+
+
+@dataclass(frozen=True)
+class TruthOptions:
+    """The vector ground truth.
+
+    Attributes:
+        path: The file.
+        field: The attribute that holds the class; None to find it.
+        layer: The layer of a file with several.
+        crs: The CRS of a file that carries none; None assumes the raster's.
+        rule: Which pixels a geometry takes.
+    """
+
+    path: str
+    field: str | None = None
+    layer: str | None = None
+    crs: str | None = None
+    rule: PixelRule = CENTRES
 
 
 @dataclass(frozen=True)
@@ -58,11 +76,11 @@ class LabelRaster:
     ) -> Burnt:
         """The raster's classes on a window of a grid; all of it is feature 0."""
         place = grid if window is None else grid.part(window)
-        labels = self.raster.read_onto(place)
-        if codes is not None:
-            labels = _replaced(labels, codes)
-        features = np.where(labels == NO_CLASS, np.int32(-1), np.int32(0))
-        return Burnt(labels, np.zeros(labels.shape, np.bool_), features, features)
+        known, numbers = np.unique(self.raster.read_onto(place), return_inverse=True)
+        found = known if codes is None else _replaced(known, codes)
+        top = np.where(found == NO_CLASS, -1, np.arange(len(found)))[numbers].astype(np.int32)
+        top = top.reshape(place.shape)
+        return Burnt(top, top, Sources(found, np.zeros(len(found), np.int32)))
 
     def boxes(self, grid: Grid) -> NDArray[np.float64]:
         """The extent of the raster in the CRS of a grid, `(1, 4)`."""
@@ -84,11 +102,9 @@ class LabelRaster:
         return round(float(shapely.area(beyond)) / abs(grid.transform.determinant))
 
 
-def _replaced(labels: NDArray[np.int32], codes: Mapping[int, int]) -> NDArray[np.int32]:
+def _replaced(known: NDArray[np.int32], codes: Mapping[int, int]) -> NDArray[np.int32]:
     """Other codes for some, no class for the rest."""
-    known, place = np.unique(labels, return_inverse=True)
-    wanted = np.array([codes.get(int(code), NO_CLASS) for code in known], np.int32)
-    return wanted[place].reshape(labels.shape)
+    return np.array([codes.get(int(code), NO_CLASS) for code in known], np.int32)
 
 
 @contextmanager
@@ -192,3 +208,20 @@ def _classes_of(raster: MapFile, progress: Progress) -> tuple[tuple[int, str], .
         )
     names = {entry.code: entry.name for entry in raster.legend or ()}
     return tuple((code, names.get(code, str(code))) for code in sorted(found))
+
+
+def tell_of_truth(truth: GroundTruth, progress: Progress) -> None:
+    """What reading the ground truth has changed or left out."""
+    for warning in truth.warnings:
+        progress.warn(warning)
+    if truth.repaired:
+        progress.warn(f"{truth.path}: {truth.repaired} invalid geometries were repaired")
+    tell_of_left_out(truth.path, truth.outside, "features lie outside the raster", progress)
+    unusable = "features have no class or no geometry"
+    tell_of_left_out(truth.path, truth.dropped_null, unusable, progress)
+
+
+def tell_of_left_out(path: str, count: int, what: str, progress: Progress) -> None:
+    """How much of the ground truth is not used and why; nothing where all of it is."""
+    if count:
+        progress.info(f"{path}: {count} {what} and are left out")

@@ -14,7 +14,7 @@ from comix_cli.progress import Progress
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.labels import RASTER, Reference
 from comix_cli.scene.pixel_rule import PixelRule
-from comix_cli.scene.rasterize import Burnt
+from comix_cli.scene.rasterize import Burnt, Sources
 from comix_cli.scene.windows import Window
 
 TILE = 1024
@@ -30,7 +30,7 @@ Ranges = NDArray[np.int64]
 class ReferenceTile:
     """The ground truth of a window of the map; see `Burnt`.
 
-    Of a raster of labels `features` are blocks of 64 x 64 pixels of the map.
+    Of a raster of labels the features are blocks of 64 x 64 pixels of the map.
     """
 
     window: Window
@@ -86,9 +86,9 @@ class ReferenceTiles:
         burnt = self._reference.burn(tile, rule=self._rule, codes=self._codes)
         place, window = _inside(row, col, self._grid)
         inside = burnt.part(place)
-        labelled = int(inside.labelled.sum())
-        if not self.outside_estimated:
-            self.outside += int(burnt.labelled.sum()) - labelled
+        labelled = int(np.count_nonzero(inside.labelled))
+        if not self.outside_estimated and inside.top.size < burnt.top.size:
+            self.outside += int(np.count_nonzero(burnt.labelled)) - labelled
         if window is None or not labelled:
             return None
         if self._reference.kind == RASTER:
@@ -106,9 +106,15 @@ def _in_blocks(burnt: Burnt, window: Window, width: int) -> Burnt:
     """Blocks of the map in place of the features that a raster does not have."""
     rows = (np.arange(window.height) + window.row) // BLOCK
     columns = (np.arange(window.width) + window.col) // BLOCK
-    blocks = (rows[:, None] * -(-width // BLOCK) + columns).astype(np.int32)
-    features = np.where(burnt.features >= 0, blocks, np.int32(-1))
-    return replace(burnt, features=features, rivals=features)
+    blocks = (rows[:, None] * -(-width // BLOCK) + columns).astype(np.int64)
+    here = burnt.labelled
+    # A source for each block and each class in it.
+    pairs = blocks[here] * len(burnt.sources.codes) + burnt.top[here]
+    found, numbers = np.unique(pairs, return_inverse=True)
+    block, source = np.divmod(found, len(burnt.sources.codes))
+    top = np.full(burnt.top.shape, -1, np.int32)
+    top[here] = numbers
+    return Burnt(top, top, Sources(burnt.sources.codes[source], block.astype(np.int32)))
 
 
 def _inside(row: int, col: int, grid: Grid) -> tuple[tuple[slice, slice], Window | None]:

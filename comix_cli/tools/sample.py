@@ -14,7 +14,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from comix_cli.accuracy.design import Allocation, Strata
-from comix_cli.errors import RasterError, UsageError, counted
+from comix_cli.errors import RasterError, UsageError, counted, listed
 from comix_cli.files import check_suffix, check_writable
 from comix_cli.mapping.draw import count_codes, draw_ranks, locate, shuffled
 from comix_cli.mapping.map_file import open_map
@@ -23,7 +23,6 @@ from comix_cli.progress import Progress
 from comix_cli.scene.area import read_area
 from comix_cli.scene.raster import checksum
 from comix_cli.tools.expected_accuracy import ExpectedAccuracy
-from comix_cli.tools.inputs import listed
 from comix_cli.tools.provenance import timestamp, versions
 from comix_cli.tools.sample_file import Stratum, sample_frame, write_sample
 

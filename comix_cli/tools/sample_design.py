@@ -38,14 +38,14 @@ class SampleDesign:
     stratum_pixels: NDArray[np.int64]
     outside: int
 
-    def within(self, window: Window) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """`(H, W)`: the number of the point drawn there, -1 elsewhere; and stratum by point."""
+    def within(self, window: Window) -> NDArray[np.int32]:
+        """`(H, W)`: the number of the point drawn there, from 0; -1 elsewhere."""
         drawn = np.full(window.shape, -1, np.int32)
         rows, cols = self.rows - window.row, self.cols - window.col
         inside = (rows >= 0) & (rows < window.height) & (cols >= 0) & (cols < window.width)
         here = np.flatnonzero(inside)
         drawn[rows[here], cols[here]] = here
-        return drawn, self.strata
+        return drawn
 
 
 def read_design(path: str, grid: Grid, *, layer: str | None = None) -> SampleDesign:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from comix_cli.errors import LabelError, UsageError
+from comix_cli.errors import LabelError, UsageError, listed
 from comix_cli.files import MODEL_SUFFIX, check_suffix, check_writable
 from comix_cli.learning.device import check_number_type, choose_device, set_threads
 from comix_cli.learning.loop import Recipe, TrainingResult, fit, seeded
@@ -33,15 +33,12 @@ from comix_cli.scene.raster import checksum
 from comix_cli.scene.stack import BlockReader, Stack
 from comix_cli.tools.inputs import (
     SceneInputs,
-    TruthOptions,
     check_alignment,
     input_provenance,
-    listed,
     open_for_training,
-    tell_of_left_out,
 )
 from comix_cli.tools.provenance import plain, timestamp, versions
-from comix_cli.tools.reference import open_reference
+from comix_cli.tools.reference import TruthOptions, open_reference, tell_of_left_out
 from comix_models.build import build_model, count_parameters
 from comix_models.spec import PRESETS, CoMiXSpec, preset
 

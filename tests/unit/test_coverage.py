@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shapely import box
 
 from comix_cli.scene.coverage import covered
-from comix_cli.scene.rasterize import Burnt, Candidates
+from comix_cli.scene.rasterize import Burnt, Candidates, Sources
 
 SHAPE = (6, 8)
 
@@ -22,7 +22,7 @@ def burnt(least: float, *rows: tuple[Any, int]) -> Burnt:
     shapes = np.array([shape for shape, _ in rows], dtype=object)
     codes = np.array([code for _, code in rows], np.int32)
     near = Candidates(shapes, codes, np.arange(len(rows), dtype=np.int32))
-    return Burnt.of(*covered(near, SHAPE, least))
+    return Burnt(*covered(near, SHAPE, least), Sources(near.codes, near.features))
 
 
 def shares(shape: Any) -> NDArray[np.float64]:
@@ -36,7 +36,7 @@ def test_a_pixel_belongs_to_what_covers_enough_of_it() -> None:
     expected = np.zeros(SHAPE, np.int32)
     expected[2, 1:3] = 7  # halves and wholes; the fifth of pixel 3 is too little
     np.testing.assert_array_equal(found.labels, expected)
-    np.testing.assert_array_equal(found.features >= 0, expected > 0)
+    np.testing.assert_array_equal(found.labelled, expected > 0)
 
 
 def test_polygons_smaller_than_a_pixel_add_up() -> None:
@@ -50,14 +50,14 @@ def test_what_overlaps_in_one_class_counts_once() -> None:
     assert burnt(0.5, *twice).labels.sum() == 0
     found = burnt(0.4, *twice)
     assert found.labels[0, 0] == 1
-    assert found.features[0, 0] == 0  # the one that covers more
+    assert found.top[0, 0] == 0  # the one that covers more
 
 
 def test_classes_that_both_cover_enough_dispute_a_pixel() -> None:
     found = burnt(0.3, (box(0, 0, 0.5, 1), 2), (box(0.5, 0, 1, 1), 5), (box(2, 0, 3, 1), 5))
     assert found.overlap.sum() == 1
     assert found.overlap[0, 0]
-    assert (found.features[0, 0], found.rivals[0, 0]) == (1, 0)
+    assert (found.top[0, 0], found.bottom[0, 0]) == (1, 0)
     assert found.labels[0].tolist() == [0, 0, 5, 0, 0, 0, 0, 0]
     assert not burnt(0.6, (box(0, 0, 0.5, 1), 2), (box(0.5, 0, 1, 1), 5)).labelled.any()
 
