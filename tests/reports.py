@@ -63,7 +63,7 @@ def report(
 def _comparison(
     classes: int, pixels: int, polygons: int, rng: np.random.Generator
 ) -> Contributions:
-    """Polygons of one class each, whose pixels are mostly right, and else of a few other classes."""
+    """Polygons of one class each, whose pixels are mostly right, else of a few other classes."""
     share = rng.dirichlet(np.full(classes, 4.0))
     reference = rng.choice(classes, polygons, p=share)
     sizes = 1 + rng.multinomial(pixels - polygons, rng.dirichlet(np.full(polygons, 0.7)))
@@ -76,7 +76,8 @@ def _comparison(
         chances[row] += right
         drawn = rng.multinomial(size, chances / chances.sum())
         rows += [(polygon, row, k, drawn[k]) for k in np.flatnonzero(drawn)]
-    return Contributions(*np.array(rows, np.int64).T, classes=classes)
+    polygon_of, row_of, column_of, count = np.array(rows, np.int64).T
+    return Contributions(polygon_of, row_of, column_of, count, classes)
 
 
 def _counted(
@@ -123,7 +124,9 @@ def _spread(pair: tuple[float, float] | None) -> float | None:
 def _mean(rows: Sequence[Mapping[str, Any]], weights: NDArray[Any]) -> dict[str, float | None]:
     means: dict[str, float | None] = {}
     for key in FIGURES:
-        known = [(row[key], w) for row, w in zip(rows, weights, strict=True) if row[key] is not None]
+        known = [
+            (row[key], w) for row, w in zip(rows, weights, strict=True) if row[key] is not None
+        ]
         total = sum(w for _, w in known)
         means[key] = float(sum(v * w for v, w in known) / total) if total else None
     return means
