@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from comix_cli.accuracy.bootstrap import Contributions, cluster_intervals
 from comix_cli.accuracy.confusion import Accuracy
-from comix_cli.accuracy.estimate import Estimate, MapEstimates, by_map_class
+from comix_cli.accuracy.estimate import Estimate, by_map_class
 from comix_cli.accuracy.report import AXES
 
-PIXEL_AREA = 3.6 * 3.6
+PIXEL_AREA_M2 = 3.6 * 3.6
 TOWN = ("roof", "pavement", "low vegetation", "tree", "soil", "water")
 FIGURES = ("producers_accuracy", "users_accuracy", "f1", "iou")
 OVERALL = ("overall_accuracy", "average_accuracy", "kappa")
@@ -24,6 +24,8 @@ def report(
 ) -> dict[str, Any]:
     """A full report of a map with these classes, the codes of which are 10, 20, ...
 
+    Intervals are made up; with fewer than two polygons there are none.
+
     Args:
         names: The classes.
         pixels: Compared pixels.
@@ -31,16 +33,14 @@ def report(
         seed: Fixes everything.
     """
     rng = np.random.default_rng(seed)
-    found = _comparison(len(names), pixels, polygons, rng)
-    matrix = np.zeros((len(names), len(names)), np.int64)
-    np.add.at(matrix, (found.reference, found.predicted), found.pixels)
+    matrix = _matrix(len(names), pixels, rng)
     classes = [(10 * (i + 1), name) for i, name in enumerate(names)]
-    map_pixels = (rng.dirichlet(matrix.sum(axis=0) / pixels * 12 + 0.5) * 9e6).astype(int) + 1
+    map_pixels = (rng.dirichlet(matrix.sum(axis=0) / pixels * 12 + 0.5) * 9e6).astype(np.int64) + 1
     return {
         "kind": "accuracy",
         "schema_version": 3,
         "pixels": pixels,
-        **_counted(matrix, classes, found),
+        **_counted(matrix, classes, polygons),
         "area_weighted": _area_weighted(matrix, classes, map_pixels),
         "confusion_matrix": {
             "axes": AXES,
@@ -60,31 +60,21 @@ def report(
     }
 
 
-def _comparison(
-    classes: int, pixels: int, polygons: int, rng: np.random.Generator
-) -> Contributions:
-    """Polygons of one class each, whose pixels are mostly right, else of a few other classes."""
-    share = rng.dirichlet(np.full(classes, 4.0))
-    reference = rng.choice(classes, polygons, p=share)
-    sizes = 1 + rng.multinomial(pixels - polygons, rng.dirichlet(np.full(polygons, 0.7)))
-    skill = rng.uniform(0.62, 0.97, classes)
-    confused = rng.dirichlet(np.full(classes, 0.3), classes)
-    rows = []
-    for polygon, (row, size) in enumerate(zip(reference, sizes, strict=True)):
-        right = rng.beta(6 * skill[row], 6 * (1 - skill[row]))
-        chances = (1 - right) * confused[row]
-        chances[row] += right
-        drawn = rng.multinomial(size, chances / chances.sum())
-        rows += [(polygon, row, k, drawn[k]) for k in np.flatnonzero(drawn)]
-    polygon_of, row_of, column_of, count = np.array(rows, np.int64).T
-    return Contributions(polygon_of, row_of, column_of, count, classes)
+def _matrix(classes: int, pixels: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Counts `[reference, predicted]` of a map that is mostly right."""
+    shares = rng.dirichlet(np.full(classes, 4.0))
+    right = rng.uniform(0.62, 0.97, classes)
+    chances = (1 - right)[:, None] * rng.dirichlet(np.full(classes, 0.3), classes)
+    chances[np.diag_indices(classes)] += right
+    chances *= shares[:, None]
+    drawn = rng.multinomial(pixels, (chances / chances.sum()).ravel())
+    return drawn.astype(np.int64).reshape(classes, classes)
 
 
 def _counted(
-    matrix: NDArray[np.int64], classes: Sequence[tuple[int, str]], found: Contributions
+    matrix: NDArray[np.int64], classes: Sequence[tuple[int, str]], polygons: int
 ) -> dict[str, Any]:
     accuracy = Accuracy.from_matrix(matrix)
-    drawn = cluster_intervals(found, replicates=200, seed=0)
     rows = []
     for i, (code, name) in enumerate(classes):
         row: dict[str, Any] = {"code": code, "name": name}
@@ -92,43 +82,54 @@ def _counted(
         row |= {"predicted_pixels": int(matrix[:, i].sum())}
         row |= {key: getattr(accuracy, key)[i] for key in FIGURES}
         for key in FIGURES:
-            pair = None if drawn is None else getattr(drawn, key)[i]
-            row |= {f"{key}_95": pair and list(pair), f"{key}_se": _spread(pair)}
+            error = _error(row[key], polygons / len(classes))
+            row |= {f"{key}_95": _around(row[key], error), f"{key}_se": error}
         rows.append(row)
-    pairs = {key: getattr(drawn, key, None) for key in OVERALL}
+    overall = {key: getattr(accuracy, key) for key in OVERALL}
+    errors = {key: _error(value, polygons) for key, value in overall.items()}
     quantity, allocation = _disagreement(matrix / matrix.sum())
-    weights = matrix.sum(axis=1)
     return {
-        **{key: getattr(accuracy, key) for key in OVERALL},
+        **overall,
         "quantity_disagreement": quantity,
         "allocation_disagreement": allocation,
-        "means": {"macro": _mean(rows, np.ones(len(rows))), "weighted": _mean(rows, weights)},
+        "means": {
+            "macro": _mean(rows, [1] * len(rows)),
+            "weighted": _mean(rows, [row["reference_pixels"] for row in rows]),
+        },
         "intervals": {
             "level": 0.95,
             "method": "bootstrap over polygons, percentiles",
             "unit": "polygons",
-            "clusters": found.clusters,
+            "clusters": polygons,
             "replicates": 1000,
             "seed": 0,
-            **{key: pair and list(pair) for key, pair in pairs.items()},
-            "standard_errors": {key: _spread(pair) for key, pair in pairs.items()},
+            **{key: _around(value, errors[key]) for key, value in overall.items()},
+            "standard_errors": errors,
         },
         "per_class": rows,
     }
 
 
-def _spread(pair: tuple[float, float] | None) -> float | None:
-    return None if pair is None else (pair[1] - pair[0]) / 3.92
+def _error(value: float | None, polygons: float) -> float | None:
+    if value is None or polygons < 2:
+        return None
+    return math.sqrt(max(0.0, value * (1 - value)) / polygons)
 
 
-def _mean(rows: Sequence[Mapping[str, Any]], weights: NDArray[Any]) -> dict[str, float | None]:
+def _around(value: float | None, error: float | None) -> list[float] | None:
+    """Not symmetric, as the intervals of a bootstrap."""
+    if value is None or error is None:
+        return None
+    return [max(0.0, value - 2.1 * error), min(1.0, value + 1.8 * error)]
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], weights: Sequence[int]) -> dict[str, float | None]:
     means: dict[str, float | None] = {}
     for key in FIGURES:
-        known = [
-            (row[key], w) for row, w in zip(rows, weights, strict=True) if row[key] is not None
-        ]
-        total = sum(w for _, w in known)
-        means[key] = float(sum(v * w for v, w in known) / total) if total else None
+        pairs = zip((row[key] for row in rows), weights, strict=True)
+        known = [(value, weight) for value, weight in pairs if value is not None]
+        total = sum(weight for _, weight in known)
+        means[key] = sum(v * w for v, w in known) / total if total else None
     return means
 
 
@@ -141,29 +142,30 @@ def _disagreement(shares: NDArray[np.float64]) -> tuple[float, float]:
 def _area_weighted(
     matrix: NDArray[np.int64], classes: Sequence[tuple[int, str]], map_pixels: NDArray[np.int64]
 ) -> dict[str, Any]:
-    found: MapEstimates = by_map_class(matrix, map_pixels.tolist())
+    found = by_map_class(matrix, map_pixels.tolist())
     total = int(map_pixels.sum())
+    area_m2 = total * PIXEL_AREA_M2
     return {
         "estimator": "Olofsson et al. 2014",
         "strata": "map classes",
         "intervals": "1.96 standard errors",
         "map_pixels": total,
-        "map_area_m2": total * PIXEL_AREA,
-        "overall_accuracy": _estimate(found.overall_accuracy),
+        "map_area_m2": area_m2,
+        "overall_accuracy": _estimate(found.overall_accuracy, 1),
         "quantity_disagreement": found.quantity_disagreement,
-        "allocation_disagreement": found.allocation_disagreement,
-        "kappa": _estimate(Estimate(0.6543, 0.0123)),
+        "allocation_disagreement": max(0.0, found.allocation_disagreement or 0.0),
+        "kappa": 0.6543,
         "per_class": [
             {
                 "code": code,
                 "name": name,
                 "mapped_pixels": int(map_pixels[i]),
                 "mapped_share": float(map_pixels[i] / total),
-                "mapped_area_m2": float(map_pixels[i] * PIXEL_AREA),
-                "producers_accuracy": _estimate(found.producers_accuracy[i]),
-                "users_accuracy": _estimate(found.users_accuracy[i]),
-                "area_share": _estimate(found.area[i]),
-                "area_m2": _estimate(found.area[i].times(total * PIXEL_AREA)),
+                "mapped_area_m2": float(map_pixels[i] * PIXEL_AREA_M2),
+                "producers_accuracy": _estimate(found.producers_accuracy[i], 1),
+                "users_accuracy": _estimate(found.users_accuracy[i], 1),
+                "area_share": _estimate(found.area[i], 1),
+                "area_m2": _estimate(found.area[i].times(area_m2), area_m2),
             }
             for i, (code, name) in enumerate(classes)
         ],
@@ -171,9 +173,11 @@ def _area_weighted(
     }
 
 
-def _estimate(found: Estimate) -> dict[str, Any]:
-    half, value = found.half_width, found.value
-    pair = None if half is None or value is None else [value - half, value + half]
+def _estimate(found: Estimate, most: float) -> dict[str, Any]:
+    value, half = found.value, found.half_width
+    pair = None
+    if value is not None and half is not None:
+        pair = [max(0.0, value - half), min(most, value + half)]
     return {"value": value, "standard_error": found.standard_error, "interval_95": pair}
 
 

@@ -23,10 +23,10 @@ Color = tuple[int, int, int]
 # paper too.
 LEVEL_COLORS: Mapping[Level, Color] = {
     Level.NO_REFERENCE: (255, 255, 255),
-    Level.RIGHT: (150, 203, 236),
-    Level.MOSTLY_RIGHT: (84, 148, 192),
-    Level.MOSTLY_WRONG: (196, 98, 26),
-    Level.WRONG: (104, 22, 0),
+    Level.RIGHT: (176, 218, 242),
+    Level.MOSTLY_RIGHT: (112, 168, 208),
+    Level.MOSTLY_WRONG: (180, 84, 16),
+    Level.WRONG: (84, 14, 0),
 }
 LEVEL_NAMES: Mapping[Level, str] = {
     Level.RIGHT: "right",

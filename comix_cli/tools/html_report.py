@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from comix_cli.accuracy.agreement import AgreementPicture
+from comix_cli.accuracy.estimate import Z_95
 from comix_cli.errors import counted
 from comix_cli.files import write_atomic_text
 from comix_cli.tools.html_pictures import error_map, matrix_picture
@@ -24,7 +25,7 @@ _TEMPLATE = "report.html.j2"
 _COLUMNS = 12
 _PAPER_MM, _DIGIT_MM, _PADDING_MM = 135.0, 1.5, 2.5
 _SQUARE_METRES = 10_000.0  # of a hectare
-_BY_ERRORS = "1.96 standard errors"
+_BY_ERRORS = f"{Z_95} standard errors"
 # What a cluster of the bootstrap is, where it is one pixel or was drawn by itself.
 _SINGLE = ("points", "samples")
 LEFT_OUT = {
@@ -56,27 +57,29 @@ def render_html(document: Mapping[str, Any], agreement: AgreementPicture | None)
     area = document["area_weighted"]
     matrix = document["confusion_matrix"]
     truth = document["provenance"]["ground_truth"]
-    return (
-        _environment()
-        .get_template(_TEMPLATE)
-        .render(
-            report=document,
-            area=area,
-            truth=truth,
-            map_name=_file_name(document["provenance"]["map"]["path"]),
-            matrix=matrix_picture(matrix),
-            column_blocks=column_blocks(matrix["counts"]),
-            error_map=None if agreement is None else error_map(agreement),
-            decimals=0 if area is None else hectare_decimals(area["map_area_m2"]),
-            by_errors=area is not None and area["intervals"] == _BY_ERRORS,
-            how_counted=how_counted(document["intervals"]),
-            how_weighted=None
-            if area is None
-            else how_weighted(area, document["intervals"]["unit"]),
-            rule=pixel_rule(truth),
-            left_out=LEFT_OUT,
-        )
+    template = _environment().get_template(_TEMPLATE)
+    return template.render(
+        report=document,
+        truth=truth,
+        map_name=_file_name(document["provenance"]["map"]["path"]),
+        matrix=matrix_picture(matrix),
+        column_blocks=column_blocks(matrix["counts"]),
+        error_map=None if agreement is None else error_map(agreement),
+        how_counted=how_counted(document["intervals"]),
+        rule=pixel_rule(truth),
+        left_out=LEFT_OUT,
+        area=area,
+        **({} if area is None else _of_area(area, document["intervals"]["unit"])),
     )
+
+
+def _of_area(area: Mapping[str, Any], unit: str) -> dict[str, Any]:
+    """What the template needs besides the area-weighted figures themselves."""
+    return {
+        "decimals": hectare_decimals(area["map_area_m2"]),
+        "by_errors": area["intervals"] == _BY_ERRORS,
+        "how_weighted": how_weighted(area, unit),
+    }
 
 
 @cache
@@ -91,16 +94,17 @@ def _environment() -> Environment:
     )
     filters = (percent, interval, decimal, whole, hectares, area_interval, day)
     environment.filters.update({each.__name__: each for each in filters})
+    environment.tests["defined_figure"] = _defined
     return environment
 
 
-def _defined(value: float | None) -> bool:
+def _defined(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
 def percent(value: float | None) -> str:
     """A share in [0, 1] as a percentage without its sign; a dash where it is undefined."""
-    return f"{100 * value:.2f}" if value is not None and _defined(value) else DASH
+    return f"{100 * value:.2f}" if _defined(value) else DASH
 
 
 def interval(pair: Sequence[float] | None, *, share: bool = True) -> str:
@@ -113,7 +117,7 @@ def interval(pair: Sequence[float] | None, *, share: bool = True) -> str:
 
 def decimal(value: float | None) -> str:
     """A number to four digits; a dash where it is undefined."""
-    return f"{value:.4f}" if value is not None and _defined(value) else DASH
+    return f"{value:.4f}" if _defined(value) else DASH
 
 
 def whole(value: int | None) -> str:
@@ -123,25 +127,25 @@ def whole(value: int | None) -> str:
 
 def hectares(square_metres: float | None, decimals: int) -> str:
     """An area in hectares; a dash where it is undefined."""
-    if square_metres is None or not _defined(square_metres):
+    if not _defined(square_metres):
         return DASH
     return f"{square_metres / _SQUARE_METRES:,.{decimals}f}".replace(",", _THIN)
 
 
 def hectare_decimals(largest_m2: float | None) -> int:
     """Decimals that show the largest area, in hectares, to five digits or more; at most six."""
-    if largest_m2 is None or not _defined(largest_m2) or largest_m2 <= 0:
+    if not _defined(largest_m2) or largest_m2 <= 0:
         return 2
     return min(6, max(0, 4 - math.floor(math.log10(largest_m2 / _SQUARE_METRES))))
 
 
 def area_interval(estimate: Mapping[str, Any], decimals: int, *, by_errors: bool) -> str:
-    """What follows an estimated area: half of its interval, or both ends where the halves differ."""
-    pair = estimate["interval_95"]
+    """What follows an estimated area: half of its interval, or both ends if the halves differ."""
+    pair, error = estimate["interval_95"], estimate["standard_error"]
     if pair is None:
         return DASH
-    if by_errors:
-        return f"± {hectares(1.96 * estimate['standard_error'], decimals)}"
+    if by_errors and error is not None:
+        return f"± {hectares(Z_95 * error, decimals)}"
     return f"{hectares(pair[0], decimals)} to {hectares(pair[1], decimals)}"
 
 
@@ -196,7 +200,7 @@ def how_weighted(area: Mapping[str, Any], unit: str) -> str:
         "map as far as the reference was drawn at random within each stratum."
     )
     if area["intervals"] != _BY_ERRORS:
-        return f"{text} Intervals: {area['intervals']}."
+        return f"{text} Intervals: {area['intervals']}, as of the counted figures."
     text = f"{text} Intervals are the estimate ± {_BY_ERRORS}"
     if unit in _SINGLE:
         return f"{text}."
