@@ -290,7 +290,7 @@ def test_undefined_figures_are_dashes() -> None:
     assert found.tables["by-count"][1][7].startswith("–|")
     assert found.tables["by-area"][1][2:5] == ["–", "–", "–|–"]
     assert found.tables["by-area"][1][7] == "–|–"
-    assert found.tables["features"][1] == ["compared", "–"]
+    assert found.tables["features"][1] == ["with a class", "–"]
     text = render_html(document, None)
     assert not re.search(r"\bnan\b|None", text)
 
