@@ -45,7 +45,7 @@ def main() -> None:
         progress,
     )
     truth = TruthOptions(str(scene / "test.gpkg"), field="class")
-    report = evaluate(EvaluateOptions(str(result / "map.tif"), truth), progress)
+    report = evaluate(EvaluateOptions(str(result / "map.tif"), truth), progress).document
     print(f"overall accuracy {report['overall_accuracy']:.3f}, kappa {report['kappa']:.3f}")
 
 

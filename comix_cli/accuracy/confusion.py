@@ -119,7 +119,7 @@ def quantity_and_allocation(
         return None, None
     quantity = np.abs(counts.sum(axis=0) - counts.sum(axis=1)).sum() / 2
     wrong = total - np.trace(counts)
-    return float(quantity / total), float((wrong - quantity) / total)
+    return float(quantity / total), float(max(0.0, wrong - quantity) / total)
 
 
 def mean_of_classes(

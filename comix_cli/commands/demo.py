@@ -54,4 +54,7 @@ def command(
     document = demo(options, state.display(), announce)
     print_report(document)
     if state.verbosity >= 0:
-        say(f"look at {folder / 'map.png'}, or open {folder / 'map.tif'} in a GIS")
+        say(
+            f"look at {folder / 'map.png'} and {folder / 'report.html'}, or open "
+            f"{folder / 'map.tif'} in a GIS"
+        )

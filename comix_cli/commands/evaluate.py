@@ -19,7 +19,6 @@ from comix_cli.commands.options import (
 )
 from comix_cli.commands.show_report import print_report
 from comix_cli.errors import UsageError
-from comix_cli.files import check_writable
 
 
 @click.command("evaluate", cls=ProjectCommand, short_help="Compare a map with ground truth.")
@@ -40,7 +39,9 @@ from comix_cli.files import check_writable
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the figures as CSV.")
 @click.option("-o", "--output", type=click.Path(path_type=Path),
-              help="Write the report here as well (.json or .csv).")  # fmt: skip
+              help="Write the report here as well (.json, .csv or .html).")  # fmt: skip
+@click.option("--report", type=click.Path(path_type=Path), metavar="FILE.html",
+              help="Write it as a page to read, print and hand in.")  # fmt: skip
 @overwrite_option
 @common_options
 @click.pass_obj
@@ -57,7 +58,7 @@ def command(state: CommonState, /, **values: Any) -> None:
     from comix_cli.accuracy.report_text import to_csv_text, to_json_text
     from comix_cli.tools.evaluate import (
         EvaluateOptions,
-        check_report_path,
+        check_report_paths,
         check_threshold,
         evaluate,
         write_report,
@@ -71,14 +72,15 @@ def command(state: CommonState, /, **values: Any) -> None:
         raise click.UsageError(
             "give ground truth with --gt, or an interpreted sample with --design"
         )
-    output, overwrite, least = (values.pop(k) for k in ("output", "overwrite", "min_oa"))
-    if output is not None:
-        check_report_path(output)
-        check_writable(output, overwrite=overwrite)
+    least, overwrite = values.pop("min_oa"), values.pop("overwrite")
+    asked = {"-o": values.pop("output"), "--report": values.pop("report")}
+    wanted = {option: path for option, path in asked.items() if path is not None}
     options = EvaluateOptions(truth=ground_truth(values), **values)
-    document = evaluate(options, state.display())
-    if output is not None:
-        write_report(document, output)
+    check_report_paths(wanted, options, overwrite=overwrite)
+    found = evaluate(options, state.display())
+    for path in wanted.values():
+        write_report(found, path)
+    document = found.document
     if as_json:
         click.echo(to_json_text(document), nl=False)
     elif as_csv:

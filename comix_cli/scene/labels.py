@@ -52,6 +52,7 @@ class Reference(Protocol):
         classes: `(code, name)` of every class, ascending by code.
         integer_field: True where codes are the file's own numbers.
         kind: `polygons`, `lines`, `points`, `mixed`, or `raster`.
+        source_crs: The CRS of the file, or the one assumed for it.
     """
 
     @property
@@ -64,6 +65,8 @@ class Reference(Protocol):
     def integer_field(self) -> bool: ...  # noqa: D102
     @property
     def kind(self) -> str: ...  # noqa: D102
+    @property
+    def source_crs(self) -> CRS: ...  # noqa: D102
 
     def burn(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from comix_cli.accuracy.agreement import AgreementPicture
 from comix_cli.accuracy.bootstrap import Contributions
 from comix_cli.errors import RasterError
 from comix_cli.mapping.map_file import MapFile
@@ -17,6 +18,7 @@ from comix_cli.scene.labels import Reference
 from comix_cli.scene.legend import NO_CLASS
 from comix_cli.scene.pixel_rule import PixelRule
 from comix_cli.scene.rasterize import Sources
+from comix_cli.scene.windows import Window
 from comix_cli.tools.reference_tiles import ReferenceTile, ReferenceTiles
 from comix_cli.tools.sample_design import SampleDesign
 
@@ -29,6 +31,7 @@ MOST_OVERLAPS = 100
 LARGEST_IN_TABLE = 1 << 20
 
 Numbers = NDArray[np.int32]
+Places = NDArray[np.int64]
 
 
 class Comparison:
@@ -41,6 +44,7 @@ class Comparison:
         present: Codes that occur in the map.
         rule: Which pixels a geometry takes.
         design: The sample whose pixels alone are compared; None to compare all.
+        picture: Told where the map is right and wrong, if there is one.
 
     Attributes:
         excluded: Reference pixels left out: where the map has no data, outside the map, in polygons
@@ -62,8 +66,9 @@ class Comparison:
         present: Iterable[int],
         rule: PixelRule,
         design: SampleDesign | None = None,
+        picture: AgreementPicture | None = None,
     ) -> None:
-        self._map, self._design = map_file, design
+        self._map, self._design, self._picture = map_file, design, picture
         names = dict(reference.classes)
         strangers = [code for code, _ in reference.classes if code not in known]
         codes = {**known, **{code: UNMAPPED - i for i, code in enumerate(strangers)}}
@@ -118,6 +123,23 @@ class Comparison:
                 top = np.arange(len(here), dtype=np.int32)
             predicted = self._map.read(tile.window).ravel()[here]
             self._count(sources, top, self._places(predicted))
+            if self._picture is not None:
+                known = (predicted != NO_CLASS) & ~self._is_strange(sources.codes)[top]
+                right = predicted[known] == sources.codes[top[known]]
+                self._draw(self._picture, tile.window, here[known], right)
+
+    def _draw(
+        self, picture: AgreementPicture, window: Window, here: Places, right: NDArray[np.bool_]
+    ) -> None:
+        """Tell the picture of the pixels that were compared, numbered row by row."""
+        masks = np.zeros((2, window.height * window.width), np.bool_)
+        masks[0, here], masks[1, here] = right, True
+        picture.add(window.row, window.col, *masks.reshape(2, *window.shape))
+
+    def _is_strange(self, codes: Numbers) -> NDArray[np.bool_]:
+        """Which codes stand for classes that the map does not know."""
+        strange: NDArray[np.bool_] = codes > UNMAPPED - len(self._strangers)
+        return strange
 
     def _places(self, codes: Numbers) -> Numbers:
         """The place of codes of the map among all of them, counted from 1; 0 stays 0."""
@@ -140,7 +162,7 @@ class Comparison:
         cells = len(sources.codes) * width
         table = np.bincount(numbers * width + places, minlength=cells).reshape(-1, width)
         self.features_seen.update(sources.features[table.any(axis=1)].tolist())
-        strange = sources.codes > UNMAPPED - len(self._strangers)
+        strange = self._is_strange(sources.codes)
         for code, pixels in zip(sources.codes[strange], table[strange].sum(axis=1), strict=True):
             self.unmapped[self._strangers[int(code)]] += int(pixels)
         self.excluded["unmapped_class"] += int(table[strange].sum())

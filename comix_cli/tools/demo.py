@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comix_cli.accuracy.report_text import to_json_text
-from comix_cli.files import check_writable, make_folder, write_atomic_text
+from comix_cli.files import check_writable, make_folder
 from comix_cli.learning.loop import Recipe
 from comix_cli.mapping.quicklook import save_quicklook
 from comix_cli.progress import Progress
 from comix_cli.tools.classify import ClassifyOptions, classify
 from comix_cli.tools.demo_scene import write_demo_scene
-from comix_cli.tools.evaluate import EvaluateOptions, evaluate
+from comix_cli.tools.evaluate import EvaluateOptions, evaluate, write_report
 from comix_cli.tools.init import InitOptions, init
 from comix_cli.tools.inputs import SceneInputs
 from comix_cli.tools.outputs import OutputOptions
@@ -23,7 +22,7 @@ from comix_cli.tools.train import TrainOptions, train
 
 FILES = (
     "hsi.tif", "lidar.tif", "train.gpkg", "test.gpkg", "comix.toml", "model.safetensors",
-    "map.tif", "report.json", "map.png",
+    "map.tif", "report.json", "report.html", "map.png",
 )  # fmt: skip
 
 
@@ -73,12 +72,13 @@ def demo(
     train(_training(options, scene), progress)
     announce("comix classify")
     classify(_classification(options, scene), progress)
-    announce("comix evaluate -o report.json")
+    announce("comix evaluate -o report.json --report report.html")
     truth = TruthOptions(str(folder / "test.gpkg"), field="class")
-    document = evaluate(EvaluateOptions(str(folder / "map.tif"), truth), progress)
-    write_atomic_text(folder / "report.json", to_json_text(document))
+    found = evaluate(EvaluateOptions(str(folder / "map.tif"), truth), progress)
+    for name in ("report.json", "report.html"):
+        write_report(found, folder / name)
     save_quicklook(folder / "map.tif", folder / "map.png", title="comix demo")
-    return document
+    return found.document
 
 
 def _project_file(folder: Path) -> InitOptions:

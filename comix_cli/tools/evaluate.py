@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from comix_cli.accuracy.agreement import AgreementPicture
 from comix_cli.accuracy.bootstrap import Contributions, cluster_spreads
 from comix_cli.accuracy.estimate import by_map_class, by_stratum
 from comix_cli.accuracy.report import AreaWeighted, Clustered, report_document
 from comix_cli.accuracy.report_text import to_csv_text, to_json_text
 from comix_cli.errors import ThresholdError, UsageError, listed
-from comix_cli.files import write_atomic_text
+from comix_cli.files import check_writable, write_atomic_text
 from comix_cli.mapping.map_file import MapFile, open_map
 from comix_cli.progress import Progress
+from comix_cli.scene.grid import Grid, crs_label, ground_size_m
 from comix_cli.scene.labels import RASTER, Reference
 from comix_cli.scene.raster import checksum
 from comix_cli.tools.class_names import read_class_map, reference_codes
@@ -30,7 +32,8 @@ from comix_cli.tools.sample_design import SampleDesign, read_design
 # Of the bootstrap behind the intervals.
 REPLICATES = 1000
 SEED = 0
-REPORT_SUFFIXES = (".json", ".csv")
+PAGE_SUFFIXES = (".html", ".htm")
+REPORT_SUFFIXES = (".json", ".csv", *PAGE_SUFFIXES)
 # The tag in which `classify` leaves the field that the model was trained on.
 FIELD_TAG = "COMIX_FIELD"
 # The checksum of the ground truth that the model was trained on.
@@ -57,8 +60,21 @@ class EvaluateOptions:
     design: str | None = None
 
 
-def evaluate(options: EvaluateOptions, progress: Progress) -> dict[str, Any]:
-    """Compare a map with ground truth; the report as one document (see `accuracy/report.py`).
+@dataclass(frozen=True)
+class Evaluation:
+    """What a comparison found.
+
+    Attributes:
+        document: The report (see `accuracy/report.py`).
+        agreement: Where the map is right and wrong.
+    """
+
+    document: dict[str, Any]
+    agreement: AgreementPicture
+
+
+def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
+    """Compare a map with ground truth.
 
     Raises:
         ComixError: An input cannot be used, or the two have no class in common.
@@ -73,15 +89,23 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> dict[str, Any]:
         known = reference_codes(reference, map_file, renamed)
         design = read_design(options.design, map_file.grid) if options.design else None
         totals = count_map(map_file, progress)
+        picture = _empty_picture(map_file.grid)
         comparison = Comparison(
-            map_file, reference, known, totals.pixels, options.truth.rule, design
+            map_file, reference, known, totals.pixels, options.truth.rule, design, picture
         )
         comparison.run(progress)
         if design is not None:
             _warn_about_sample(design, comparison, progress)
         provenance = _provenance(options, reference, comparison)
         _warn(map_file, reference, comparison, provenance, progress)
-        return _document(reference, comparison, totals, design, provenance)
+        document = _document(reference, comparison, totals, design, provenance)
+    return Evaluation(document, picture)
+
+
+def _empty_picture(grid: Grid) -> AgreementPicture:
+    return AgreementPicture.empty(
+        *grid.shape, bounds=grid.bounds, crs=crs_label(grid.crs), size_m=ground_size_m(grid)
+    )
 
 
 def _field_of(options: EvaluateOptions, map_file: MapFile) -> str | None:
@@ -133,26 +157,49 @@ def _is_one_pixel_each(found: Contributions) -> bool:
     return int(found.pixels.sum()) == found.clusters
 
 
-def write_report(document: dict[str, Any], path: Path) -> None:
-    """Write a report as JSON or CSV, by the file's suffix.
+def write_report(found: Evaluation, path: Path) -> None:
+    """Write a report as JSON, CSV or HTML, by the file's suffix.
 
     Raises:
         OutputError: The file cannot be written.
     """
-    as_text = to_csv_text if path.suffix.lower() == ".csv" else to_json_text
-    write_atomic_text(path, as_text(document))
+    suffix = path.suffix.lower()
+    if suffix in PAGE_SUFFIXES:
+        # What makes pages takes half a second to import.
+        from comix_cli.tools.html_report import write_html  # noqa: PLC0415
+
+        write_html(found.document, found.agreement, path)
+    else:
+        as_text = to_csv_text if suffix == ".csv" else to_json_text
+        write_atomic_text(path, as_text(found.document))
 
 
-def check_report_path(path: Path) -> None:
-    """Refuse a report format that does not exist.
+def check_report_paths(
+    wanted: Mapping[str, Path], options: EvaluateOptions, *, overwrite: bool
+) -> None:
+    """Refuse reports that could not be written, before anything is compared.
+
+    Args:
+        wanted: The files by the option that asks for each: `-o`, `--report`.
+        options: What is going to be read, which must not be replaced.
+        overwrite: Whether the files may exist.
 
     Raises:
-        UsageError: The suffix is neither .json nor .csv.
+        UsageError: A format that does not exist, or one file for two reports.
+        OutputError: A file exists, is an input, or cannot be written.
     """
-    if path.suffix.lower() not in REPORT_SUFFIXES:
+    inputs = [options.map_path, options.truth.path, *filter(None, (options.design,))]
+    for option, path in wanted.items():
+        suffixes = PAGE_SUFFIXES if option == "--report" else REPORT_SUFFIXES
+        if path.suffix.lower() not in suffixes:
+            raise UsageError(
+                f"{option} {path}: a report is written as {', '.join(suffixes)} here",
+                remedy="give a file name that ends so",
+            )
+        check_writable(path, overwrite=overwrite, inputs=inputs)
+    if len(set(wanted.values())) < len(wanted):
         raise UsageError(
-            f"-o {path}: a report is written as {' or '.join(REPORT_SUFFIXES)}",
-            remedy="give a file name that ends so",
+            f"-o and --report both name {wanted['-o']}", remedy="give each a file of its own"
         )
 
 
@@ -236,7 +283,7 @@ def _provenance(
             "kind": reference.kind,
             "field": reference.field,
             "layer": options.truth.layer,
-            "crs": options.truth.crs,
+            "crs": crs_label(reference.source_crs),
             **described,
             "features_without_pixel": unseen if reference.kind != RASTER else 0,
             "unmapped_classes": comparison.unmapped,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 
 from comix_cli.errors import LabelError, UsageError
 from comix_cli.mapping.map_file import MapFile, open_map
@@ -81,6 +82,11 @@ class LabelRaster:
         top = np.where(found == NO_CLASS, -1, np.arange(len(found)))[numbers].astype(np.int32)
         top = top.reshape(place.shape)
         return Burnt(top, top, Sources(found, np.zeros(len(found), np.int32)))
+
+    @property
+    def source_crs(self) -> CRS:
+        """The CRS of the raster, or the one assumed for it."""
+        return self.raster.grid.crs
 
     def boxes(self, grid: Grid) -> NDArray[np.float64]:
         """The extent of the raster in the CRS of a grid, `(1, 4)`."""

@@ -127,3 +127,42 @@ def test_a_map_that_is_too_bad_ends_with_code_4_and_its_report(
     assert json.loads((tmp_path / "report.json").read_text())["overall_accuracy"] == found
     assert evaluate(finished, tmp_path, "--min-oa", f"{found - 0.01:.4f}").code == 0
     assert evaluate(finished, tmp_path, "--min-oa", "80").code == 2
+
+
+def test_a_report_is_a_page_as_well(finished: Path, tmp_path: Path) -> None:
+    relabelled(finished, tmp_path, {})
+    outcome = evaluate(finished, tmp_path, "-o", "report.csv", "--report", "report.html")
+    assert outcome.code == 0, outcome.err
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert "data:image/png;base64," in page  # where the map is right and wrong
+    figures = json.loads(evaluate(finished, tmp_path, "--json").out)
+    assert f"{100 * figures['overall_accuracy']:.2f}" in page
+    assert (tmp_path / "report.csv").read_text().startswith("code,name")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--report", "report.json"), 2, "--report report.json: a report is written as .html"),
+        (("-o", "report.txt"), 2, "-o report.txt: a report is written as .json"),
+        (("-o", "a.html", "--report", "a.html"), 2, "-o and --report both name a.html"),
+        (("-o", "other.gpkg"), 2, "a report is written as"),
+        (("--report", "nowhere/a.html"), 1, "nowhere"),
+    ],
+)
+def test_reports_that_cannot_be_are_refused_before_the_work(
+    finished: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    relabelled(finished, tmp_path, {})
+    refused = evaluate(finished, tmp_path, *arguments)
+    assert refused.code == code
+    assert message in refused.error
+
+
+def test_a_page_replaces_another_only_when_told_to(finished: Path, tmp_path: Path) -> None:
+    relabelled(finished, tmp_path, {})
+    (tmp_path / "report.html").write_text("old")
+    assert "exists already" in evaluate(finished, tmp_path, "--report", "report.html").error
+    assert (tmp_path / "report.html").read_text() == "old"
+    assert evaluate(finished, tmp_path, "--report", "report.html", "--overwrite").code == 0

@@ -13,11 +13,13 @@ import rasterio
 import shapely
 from affine import Affine
 from cli import Outcome, comix
+from jsonschema import Draft202012Validator
 from maps import map_rows
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from shapely import LineString, MultiPoint, Point, box
 
+from comix_cli.accuracy.report_schema import report_schema
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.legend import Legend
 
@@ -61,6 +63,7 @@ def report(folder: Path, *more: str, truth: str = "truth.gpkg") -> dict[str, Any
     outcome = evaluate(folder, *more, truth=truth)
     assert outcome.code == 0, outcome.err
     found: dict[str, Any] = json.loads(outcome.out)
+    Draft202012Validator(report_schema()).validate(found)
     return found
 
 
