@@ -31,10 +31,19 @@ class PairedCounts:
     neither: NDArray[np.int64]
 
     @property
+    def by_cluster(self) -> NDArray[np.int64]:
+        """Pixels of each cluster, `(k,)`."""
+        return self.both + self.only_first + self.only_second + self.neither
+
+    @property
     def pixels(self) -> int:
         """Pixels of all clusters."""
-        parts = (self.both, self.only_first, self.only_second, self.neither)
-        return int(sum(part.sum() for part in parts))
+        return int(self.by_cluster.sum())
+
+    @property
+    def clusters(self) -> int:
+        """Clusters that hold pixels."""
+        return int((self.by_cluster > 0).sum())
 
     @property
     def difference(self) -> float | None:
@@ -76,7 +85,7 @@ def mcnemar(only_first: int, only_second: int) -> McNemar:
     total = only_first + only_second
     if total < EXACT_BELOW:
         return McNemar(EXACT, None, _binomial(min(only_first, only_second), total))
-    statistic = max(abs(only_first - only_second) - 1, 0) ** 2 / total
+    statistic = float(max(abs(only_first - only_second) - 1, 0) ** 2 / total)
     # The upper tail of chi-square with one degree of freedom is that of a squared normal deviate.
     return McNemar(CHI_SQUARE, statistic, math.erfc(math.sqrt(statistic / 2)))
 
@@ -84,7 +93,7 @@ def mcnemar(only_first: int, only_second: int) -> McNemar:
 def _binomial(fewer: int, total: int) -> float:
     """Two-sided p value of at most `fewer` heads among `total` throws of a fair coin."""
     tail = sum(math.comb(total, k) for k in range(fewer + 1))
-    return min(1.0, 2 * tail / 2**total)
+    return float(min(1.0, 2 * tail / 2**total))
 
 
 def difference_interval(counts: PairedCounts, *, replicates: int, seed: int) -> Interval | None:
@@ -101,12 +110,11 @@ def difference_interval(counts: PairedCounts, *, replicates: int, seed: int) -> 
     Returns:
         Low and high, -1..1; None where there are fewer than two clusters with pixels.
     """
-    pixels = counts.both + counts.only_first + counts.only_second + counts.neither
-    filled = pixels > 0
-    clusters = int(filled.sum())
+    clusters = counts.clusters
     if clusters < 2:
         return None
-    sums = np.stack([(counts.only_first - counts.only_second)[filled], pixels[filled]])
+    sums = np.stack([counts.only_first - counts.only_second, counts.by_cluster])
+    sums = sums[:, counts.by_cluster > 0]
     rng = np.random.default_rng(seed)
     drawn = np.empty((replicates, 2), np.int64)
     for each in drawn:
