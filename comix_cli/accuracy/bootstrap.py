@@ -43,42 +43,82 @@ class Contributions:
         """How many clusters there are."""
         return int(self.cluster.max()) + 1 if len(self.cluster) else 0
 
+    def matrix(self) -> NDArray[np.int64]:
+        """Pixels `(classes, classes)` of all clusters together, `[reference, predicted]`."""
+        counts = np.zeros((self.classes, self.classes), np.int64)
+        np.add.at(counts, (self.reference, self.predicted), self.pixels)
+        return counts
+
 
 @dataclass(frozen=True)
-class Intervals:
-    """95 % intervals of the figures of `Accuracy`; None where a figure is mostly undefined."""
+class Spread:
+    """How far a figure may be off.
 
-    overall_accuracy: Interval | None
-    average_accuracy: Interval | None
-    kappa: Interval | None
-    producers_accuracy: tuple[Interval | None, ...]
-    users_accuracy: tuple[Interval | None, ...]
-    f1: tuple[Interval | None, ...]
-    iou: tuple[Interval | None, ...]
+    Attributes:
+        interval: The middle 95 % of the replicates.
+        standard_error: The standard deviation of the replicates.
+    """
+
+    interval: Interval
+    standard_error: float
 
 
-def cluster_intervals(found: Contributions, *, replicates: int, seed: int) -> Intervals | None:
-    """Intervals by a bootstrap over clusters; None where there are fewer than two.
+@dataclass(frozen=True)
+class AreaSpreads:
+    """Spreads of the area-weighted figures, as `MapEstimates`."""
+
+    overall_accuracy: Spread | None
+    users_accuracy: tuple[Spread | None, ...]
+    producers_accuracy: tuple[Spread | None, ...]
+    area: tuple[Spread | None, ...]
+
+
+@dataclass(frozen=True)
+class Spreads:
+    """Spreads of the figures of `Accuracy`; None where a figure is mostly undefined."""
+
+    overall_accuracy: Spread | None
+    average_accuracy: Spread | None
+    kappa: Spread | None
+    producers_accuracy: tuple[Spread | None, ...]
+    users_accuracy: tuple[Spread | None, ...]
+    f1: tuple[Spread | None, ...]
+    iou: tuple[Spread | None, ...]
+    area_weighted: AreaSpreads
+
+
+def cluster_spreads(
+    found: Contributions, map_pixels: NDArray[np.int64], *, replicates: int, seed: int
+) -> Spreads | None:
+    """Spreads by a bootstrap over clusters; None where there are fewer than two.
 
     Args:
         found: What each cluster adds.
+        map_pixels: Pixels of each class in the whole map, `(classes,)`: what area-weighted figures
+            weigh by.
         replicates: How often clusters are drawn.
         seed: Fixes what is drawn.
     """
     if found.clusters < 2:
         return None
-    parts = [_figures(matrices) for matrices in _drawn(found, replicates, seed)]
-    overall, average, kappa, recall, precision, f1, iou = (
+    parts = [
+        (*_figures(matrices), *_area_figures(matrices, map_pixels))
+        for matrices in _drawn(found, replicates, seed)
+    ]
+    overall, average, kappa, recall, precision, f1, iou, *weighted = (
         np.concatenate(values) for values in zip(*parts, strict=True)
     )
-    return Intervals(
-        overall_accuracy=_interval(overall),
-        average_accuracy=_interval(average),
-        kappa=_interval(kappa),
+    return Spreads(
+        overall_accuracy=_spread(overall),
+        average_accuracy=_spread(average),
+        kappa=_spread(kappa),
         producers_accuracy=_each(recall),
         users_accuracy=_each(precision),
         f1=_each(f1),
         iou=_each(iou),
+        area_weighted=AreaSpreads(
+            _spread(weighted[0]), _each(precision), _each(weighted[1]), _each(weighted[2])
+        ),
     )
 
 
@@ -117,15 +157,31 @@ def _figures(matrices: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
         )
 
 
-def _each(values: NDArray[np.float64]) -> tuple[Interval | None, ...]:
-    """An interval for each class."""
-    return tuple(_interval(column) for column in values.T)
+def _area_figures(
+    matrices: NDArray[np.float64], map_pixels: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], ...]:
+    """Overall accuracy `(b,)`; recall and true share of the map `(b, n)`, weighted by area.
+
+    Columns without pixels stand for nothing, as in `accuracy/estimate.py`.
+    """
+    sampled = matrices.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cells = np.where(sampled > 0, matrices / sampled, 0) * map_pixels
+        shares = cells / cells.sum(axis=(1, 2), keepdims=True)
+        right = np.diagonal(shares, axis1=1, axis2=2)
+        area = shares.sum(axis=2)
+        return right.sum(axis=1), right / area, area
 
 
-def _interval(values: NDArray[np.float64]) -> Interval | None:
-    """The middle 95 %, where at least half of the values are defined."""
+def _each(values: NDArray[np.float64]) -> tuple[Spread | None, ...]:
+    """A spread for each class."""
+    return tuple(_spread(column) for column in values.T)
+
+
+def _spread(values: NDArray[np.float64]) -> Spread | None:
+    """The middle 95 % and the deviation, where at least half of the values are defined."""
     defined = values[np.isfinite(values)]
     if 2 * len(defined) < len(values) or not len(defined):
         return None
     low, high = np.quantile(defined, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return float(low), float(high)
+    return Spread((float(low), float(high)), float(defined.std(ddof=1)))

@@ -97,12 +97,39 @@ class Accuracy:
         return cls(
             overall_accuracy=_ratios(correct.sum(keepdims=True), matrix.sum(keepdims=True)[0])[0],
             average_accuracy=_mean(recalls),
-            kappa=_kappa(matrix),
+            kappa=cohens_kappa(matrix),
             producers_accuracy=recalls,
             users_accuracy=_ratios(correct, predicted),
             f1=_ratios(2.0 * correct, reference.astype(np.float64) + predicted),
             iou=_ratios(correct, reference + predicted - correct),
         )
+
+
+def quantity_and_allocation(
+    matrix: NDArray[np.number],
+) -> tuple[float | None, float | None]:
+    """The two parts of the disagreement, as shares of all (Pontius and Millones 2011).
+
+    Quantity: how far the class totals of reference and map differ. Allocation: what is left, that
+    is, right totals in wrong places.
+    """
+    counts = matrix.astype(np.float64)
+    total = counts.sum()
+    if total == 0:
+        return None, None
+    quantity = np.abs(counts.sum(axis=0) - counts.sum(axis=1)).sum() / 2
+    wrong = total - np.trace(counts)
+    return float(quantity / total), float((wrong - quantity) / total)
+
+
+def mean_of_classes(
+    values: Sequence[float | None], weights: Sequence[int] | None = None
+) -> float | None:
+    """Mean of what is defined, of all classes alike or weighted by their reference pixels."""
+    defined = [(v, 1 if weights is None else weights[i]) for i, v in enumerate(values)
+               if v is not None]  # fmt: skip
+    total = sum(weight for _, weight in defined)
+    return sum(value * weight for value, weight in defined) / total if total else None
 
 
 def _ratios(
@@ -119,8 +146,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(defined)) if defined else None
 
 
-def _kappa(matrix: Matrix) -> float | None:
-    """Cohen's kappa as one minus observed over expected disagreement.
+def cohens_kappa(matrix: NDArray[np.number]) -> float | None:
+    """Cohen's kappa as one minus observed over expected disagreement, of counts or shares.
 
     Classes that occur neither in the reference nor in the map are dropped first: they change
     nothing but the order of summation.

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from comix_cli.accuracy.confusion import cohens_kappa, quantity_and_allocation
+
 # The 97.5 % quantile of the normal distribution.
 Z_95 = 1.96
 
@@ -60,6 +62,7 @@ class MapEstimates:
         quantity_disagreement: How far mapped and true shares differ, summed and halved
             (Pontius and Millones 2011).
         allocation_disagreement: The disagreement that is left where the shares agree.
+        kappa: Cohen's kappa of the estimated shares.
         unsampled: Strata of the map without a sample; the figures are of the rest.
     """
 
@@ -69,6 +72,7 @@ class MapEstimates:
     area: tuple[Estimate, ...]
     quantity_disagreement: float | None
     allocation_disagreement: float | None
+    kappa: float | None
     unsampled: tuple[int, ...]
 
 
@@ -113,11 +117,7 @@ def _estimates(sample: _Sample, unsampled: tuple[int, ...]) -> MapEstimates:
     truly = [_row(k, len(right)) for k in range(len(right))]
     mapped = [cells.T for cells in truly]
     shares = sample.shares()
-    quantity = allocation = None
-    if shares is not None:
-        differences = np.abs(shares.sum(axis=0) - shares.sum(axis=1))
-        quantity = float(differences.sum() / 2)
-        allocation = float(1 - np.trace(shares) - quantity)
+    quantity, allocation = quantity_and_allocation(shares)
     return MapEstimates(
         overall_accuracy=sample.ratio(right, everything),
         users_accuracy=tuple(sample.ratio(right & cells, cells) for cells in mapped),
@@ -125,6 +125,7 @@ def _estimates(sample: _Sample, unsampled: tuple[int, ...]) -> MapEstimates:
         area=tuple(sample.ratio(cells, everything) for cells in truly),
         quantity_disagreement=quantity,
         allocation_disagreement=allocation,
+        kappa=cohens_kappa(shares),
         unsampled=unsampled,
     )
 
@@ -144,10 +145,10 @@ class _Sample:
         self._samples = counts.sum(axis=(1, 2))
         self.shape = counts.shape[1:]
 
-    def shares(self) -> Floats | None:
-        """Estimated share of the map in every cell `[reference, predicted]`."""
+    def shares(self) -> Floats:
+        """Estimated share of the map in every cell `[reference, predicted]`; 0 without samples."""
         if not len(self._sizes):
-            return None
+            return np.zeros(self.shape)
         weights = self._sizes / self._sizes.sum() / self._samples
         shares: Floats = np.einsum("h,hij->ij", weights, self._counts)
         return shares

@@ -1,40 +1,27 @@
-"""The accuracy report: one document of plain numbers, as JSON and as CSV."""
+"""The accuracy report: one document of plain numbers; `report.schema.json` describes it."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from comix_cli.accuracy.bootstrap import (
-    LEVEL,
-    Contributions,
-    Interval,
-    Intervals,
-    cluster_intervals,
+from comix_cli.accuracy.bootstrap import LEVEL, Interval, Spread, Spreads
+from comix_cli.accuracy.confusion import (
+    Accuracy,
+    Matrix,
+    mean_of_classes,
+    quantity_and_allocation,
 )
-from comix_cli.accuracy.confusion import Accuracy, Matrix
+from comix_cli.accuracy.estimate import Estimate, MapEstimates
 
-SCHEMA_VERSION = 2
+KIND = "accuracy"
+SCHEMA_VERSION = 3
 AXES = "rows = reference (ground truth), columns = predicted (map)"
-_PER_CLASS = (
-    "code",
-    "name",
-    "reference_pixels",
-    "predicted_pixels",
-    "producers_accuracy",
-    "users_accuracy",
-    "f1",
-    "iou",
-)
-_OVERALL = ("pixels", "overall_accuracy", "average_accuracy", "kappa")
-# Figures that have an interval, of each class and of all.
-_WITH_INTERVAL = ("producers_accuracy", "users_accuracy", "f1", "iou")
-_OVERALL_WITH_INTERVAL = ("overall_accuracy", "average_accuracy", "kappa")
+# Figures of each class and of all of them, that have intervals.
+PER_CLASS = ("producers_accuracy", "users_accuracy", "f1", "iou")
+OVERALL = ("overall_accuracy", "average_accuracy", "kappa")
+NORMAL = "1.96 standard errors"
 
 
 @dataclass(frozen=True)
@@ -42,52 +29,78 @@ class Clustered:
     """Intervals that take the polygons of the ground truth, and not their pixels, as the sample.
 
     Attributes:
-        intervals: The intervals; None where there are fewer than two polygons.
-        polygons: How many polygons hold pixels that were compared.
+        spreads: Intervals and standard errors; None where there are fewer than two polygons.
+        unit: What a cluster is: `polygons`, `points`, ...
+        clusters: How many hold pixels that were compared.
         replicates: How often they were drawn.
         seed: What fixed the drawing.
     """
 
-    intervals: Intervals | None
-    polygons: int
+    spreads: Spreads | None
+    unit: str
+    clusters: int
     replicates: int
     seed: int
 
-    @classmethod
-    def of(cls, found: Contributions, replicates: int, seed: int) -> Clustered:
-        """Draw polygons so often."""
-        intervals = cluster_intervals(found, replicates=replicates, seed=seed)
-        return cls(intervals, found.clusters, replicates, seed)
-
-    def described(self) -> dict[str, Any]:
-        """How the intervals came about, and those of the overall figures."""
-        document: dict[str, Any] = {
-            "level": LEVEL,
-            "method": "bootstrap over polygons, percentiles",
-            "polygons": self.polygons,
-            "replicates": self.replicates,
-            "seed": self.seed,
-        }
-        overall = {key: _pair(getattr(self.intervals, key, None)) for key in _OVERALL_WITH_INTERVAL}
-        return document | overall
-
-    def of_class(self, k: int) -> dict[str, Any]:
-        """The intervals of one class, by figure."""
-        if self.intervals is None:
-            return {f"{key}_95": None for key in _WITH_INTERVAL}
-        return {f"{key}_95": _pair(getattr(self.intervals, key)[k]) for key in _WITH_INTERVAL}
+    @property
+    def method(self) -> str:
+        """How the intervals came about."""
+        return f"bootstrap over {self.unit}, percentiles"
 
 
-def _pair(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else list(interval)
+@dataclass(frozen=True)
+class AreaWeighted:
+    """Estimates for the whole map beside the counts.
+
+    Attributes:
+        estimates: The estimates, of the classes in the matrix's order.
+        map_pixels: Pixels of each class in the whole map.
+        map_area_m2: The area of all of them; None where it is not known.
+        by_design: Whether the strata are those of a sample design and not the map's classes.
+        clustered: What takes the place of the estimators' own standard errors; None where each
+            pixel is a draw of its own.
+    """
+
+    estimates: MapEstimates
+    map_pixels: Sequence[int]
+    map_area_m2: float | None
+    by_design: bool
+    clustered: Clustered | None
+
+    @property
+    def method(self) -> str:
+        """How the intervals came about."""
+        return NORMAL if self.clustered is None else self.clustered.method
+
+    def figure(self, estimate: Estimate, key: str, k: int | None = None) -> dict[str, Any]:
+        """An estimate with its standard error and interval.
+
+        Args:
+            estimate: The estimate.
+            key: The attribute of `AreaSpreads` that is about it.
+            k: The class, where there is one for each.
+        """
+        value = estimate.value
+        if self.clustered is None and value is not None:
+            half = estimate.half_width
+            interval = None if half is None else (max(0.0, value - half), min(1.0, value + half))
+            return _figure(value, estimate.standard_error, interval)
+        spreads = None if value is None or self.clustered is None else self.clustered.spreads
+        if spreads is None:
+            return _figure(value, None, None)
+        found = getattr(spreads.area_weighted, key)
+        spread: Spread | None = found if k is None else found[k]
+        return _figure(value, _error(spread), None if spread is None else spread.interval)
 
 
 def report_document(
     matrix: Matrix,
     classes: Sequence[tuple[int, str]],
     excluded: Mapping[str, int],
-    clustered: Clustered | None = None,
+    clustered: Clustered,
+    area: AreaWeighted | None = None,
     *,
+    overlaps: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that a comparison of a map with ground truth found.
@@ -95,14 +108,14 @@ def report_document(
     Args:
         matrix: `(n, n)` pixel counts `[reference, predicted]`.
         classes: `(code, name)` in the matrix's order.
-        excluded: Pixels or features left out, by cause.
-        clustered: Intervals by polygon.
+        excluded: Pixels left out, by cause.
+        clustered: Intervals of what is counted.
+        area: Estimates for the whole map.
+        overlaps: Features of different classes that overlap.
         provenance: What was compared, when and with what; plain values.
 
     Returns:
-        `overall_accuracy`, `average_accuracy`, `kappa`, `per_class` (a list), `confusion_matrix`
-        (with its axes and class order stated), `excluded`, `pixels`, `provenance`, and with
-        intervals `intervals`. Undefined figures are None. Intervals are pairs, low and high.
+        The document of `report.schema.json`. Undefined figures are None, intervals pairs.
 
     Raises:
         ValueError: As many classes as rows are needed.
@@ -110,14 +123,18 @@ def report_document(
     if len(classes) != len(matrix):
         raise ValueError(f"{len(classes)} classes do not describe a matrix of {len(matrix)} rows")
     accuracy = Accuracy.from_matrix(matrix)
-    intervals = {} if clustered is None else {"intervals": clustered.described()}
-    return intervals | {
+    quantity, allocation = quantity_and_allocation(matrix)
+    return {
+        "kind": KIND,
         "schema_version": SCHEMA_VERSION,
         "pixels": int(matrix.sum()),
-        "overall_accuracy": accuracy.overall_accuracy,
-        "average_accuracy": accuracy.average_accuracy,
-        "kappa": accuracy.kappa,
-        "per_class": _per_class(matrix, classes, accuracy, clustered),
+        **{key: getattr(accuracy, key) for key in OVERALL},
+        "quantity_disagreement": quantity,
+        "allocation_disagreement": allocation,
+        "means": _means(accuracy, matrix),
+        "intervals": _intervals(clustered),
+        "per_class": _per_class(matrix, classes, accuracy, clustered.spreads),
+        "area_weighted": None if area is None else _area_weighted(area, classes),
         "confusion_matrix": {
             "axes": AXES,
             "codes": [code for code, _ in classes],
@@ -125,78 +142,118 @@ def report_document(
             "counts": matrix.tolist(),
         },
         "excluded": {cause: int(count) for cause, count in excluded.items()},
+        "overlaps": dict(overlaps or {"pairs": 0, "listed": []}),
         "provenance": dict(provenance or {}),
     }
+
+
+def _means(accuracy: Accuracy, matrix: Matrix) -> dict[str, dict[str, float | None]]:
+    """Means over the classes: all alike, and by their reference pixels."""
+    pixels = matrix.sum(axis=1).tolist()
+    return {
+        "macro": {key: mean_of_classes(getattr(accuracy, key)) for key in PER_CLASS},
+        "weighted": {key: mean_of_classes(getattr(accuracy, key), pixels) for key in PER_CLASS},
+    }
+
+
+def _intervals(clustered: Clustered) -> dict[str, Any]:
+    """How the intervals came about, and those of the overall figures."""
+    spreads = {key: getattr(clustered.spreads, key, None) for key in OVERALL}
+    return {
+        "level": LEVEL,
+        "method": clustered.method,
+        "unit": clustered.unit,
+        "clusters": clustered.clusters,
+        "replicates": clustered.replicates,
+        "seed": clustered.seed,
+        **{key: _pair(spread) for key, spread in spreads.items()},
+        "standard_errors": {key: _error(spread) for key, spread in spreads.items()},
+    }
+
+
+def _pair(spread: Spread | None) -> list[float] | None:
+    return None if spread is None else list(spread.interval)
+
+
+def _error(spread: Spread | None) -> float | None:
+    return None if spread is None else spread.standard_error
 
 
 def _per_class(
     matrix: Matrix,
     classes: Sequence[tuple[int, str]],
     accuracy: Accuracy,
-    clustered: Clustered | None,
+    spreads: Spreads | None,
 ) -> list[dict[str, Any]]:
-    columns = (
-        (code for code, _ in classes),
-        (name for _, name in classes),
-        matrix.sum(axis=1).tolist(),
-        matrix.sum(axis=0).tolist(),
-        accuracy.producers_accuracy,
-        accuracy.users_accuracy,
-        accuracy.f1,
-        accuracy.iou,
-    )
-    rows = [dict(zip(_PER_CLASS, row, strict=True)) for row in zip(*columns, strict=True)]
-    if clustered is None:
-        return rows
-    return [row | clustered.of_class(k) for k, row in enumerate(rows)]
+    reference, predicted = matrix.sum(axis=1).tolist(), matrix.sum(axis=0).tolist()
+    rows = []
+    for k, (code, name) in enumerate(classes):
+        found = {key: None if spreads is None else getattr(spreads, key)[k] for key in PER_CLASS}
+        rows.append(
+            {
+                "code": code,
+                "name": name,
+                "reference_pixels": reference[k],
+                "predicted_pixels": predicted[k],
+                **{key: getattr(accuracy, key)[k] for key in PER_CLASS},
+                **{f"{key}_95": _pair(spread) for key, spread in found.items()},
+                **{f"{key}_se": _error(spread) for key, spread in found.items()},
+            }
+        )
+    return rows
 
 
-def to_json_text(document: Mapping[str, Any]) -> str:
-    """The document as JSON text; numbers that are not finite become null."""
-    return json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def _area_weighted(area: AreaWeighted, classes: Sequence[tuple[int, str]]) -> dict[str, Any]:
+    estimates = area.estimates
+    return {
+        "estimator": "Stehman 2014" if area.by_design else "Olofsson et al. 2014",
+        "strata": "sample design" if area.by_design else "map classes",
+        "intervals": area.method,
+        "map_pixels": sum(area.map_pixels),
+        "map_area_m2": area.map_area_m2,
+        "overall_accuracy": area.figure(estimates.overall_accuracy, "overall_accuracy"),
+        "quantity_disagreement": estimates.quantity_disagreement,
+        "allocation_disagreement": estimates.allocation_disagreement,
+        "kappa": estimates.kappa,
+        "per_class": [_area_of_class(area, k, *each) for k, each in enumerate(classes)],
+        # Strata of a design need not be classes.
+        "unsampled": [] if area.by_design else [classes[k][1] for k in estimates.unsampled],
+    }
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
+def _area_of_class(area: AreaWeighted, k: int, code: int, name: str) -> dict[str, Any]:
+    estimates, total = area.estimates, sum(area.map_pixels)
+    mapped = area.map_pixels[k] / total if total else None
+    share = area.figure(estimates.area[k], "area", k)
+    return {
+        "code": code,
+        "name": name,
+        "mapped_pixels": area.map_pixels[k],
+        "mapped_share": mapped,
+        "mapped_area_m2": _scaled(mapped, area.map_area_m2),
+        **{
+            key: area.figure(getattr(estimates, key)[k], key, k)
+            for key in ("producers_accuracy", "users_accuracy")
+        },
+        "area_share": share,
+        "area_m2": _times(share, area.map_area_m2),
+    }
 
 
-def to_csv_text(document: Mapping[str, Any]) -> str:
-    """The document as one CSV: figures per class, the matrix, figures overall, what was left out.
-
-    The blocks are parted by empty lines; undefined figures are empty cells.
-    """
-    matrix = document["confusion_matrix"]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    with_intervals = _WITH_INTERVAL if "intervals" in document else ()
-    ends = [f"{key}_{end}" for key in with_intervals for end in ("low_95", "high_95")]
-    writer.writerow([*_PER_CLASS, *ends])
-    for row in document["per_class"]:
-        pairs = [row[f"{key}_95"] or ("", "") for key in with_intervals]
-        writer.writerow([*(row[key] for key in _PER_CLASS), *(end for p in pairs for end in p)])
-    writer.writerow([])
-    writer.writerows(_matrix_rows(matrix["names"], matrix["counts"]))
-    writer.writerow([])
-    intervals = document.get("intervals", {})
-    writer.writerow(["measure", "value", *(["low_95", "high_95"] if intervals else [])])
-    for key in _OVERALL:
-        pair = (intervals.get(key) or ("", "")) if intervals else ()
-        writer.writerow([key, document[key], *pair])
-    writer.writerow([])
-    writer.writerow(["excluded", "count"])
-    writer.writerows(document["excluded"].items())
-    return text.getvalue()
+def _times(figure: Mapping[str, Any], factor: float | None) -> dict[str, Any]:
+    """A figure in another unit, such as a share of an area as an area."""
+    pair = figure["interval_95"]
+    return {
+        "value": _scaled(figure["value"], factor),
+        "standard_error": _scaled(figure["standard_error"], factor),
+        "interval_95": None if pair is None or factor is None else [end * factor for end in pair],
+    }
 
 
-def _matrix_rows(
-    names: Sequence[str], counts: Sequence[Sequence[int]]
-) -> Iterable[Sequence[str | int]]:
-    yield [f"confusion matrix: {AXES}", *(f"predicted: {name}" for name in names)]
-    for name, row in zip(names, counts, strict=True):
-        yield [f"reference: {name}", *row]
+def _scaled(value: float | None, factor: float | None) -> float | None:
+    return None if value is None or factor is None else value * factor
+
+
+def _figure(value: float | None, error: float | None, interval: Interval | None) -> dict[str, Any]:
+    pair = None if interval is None else list(interval)
+    return {"value": value, "standard_error": error, "interval_95": pair}

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from comix_cli.commands.display import print_report, say
+from comix_cli.commands.display import say
 from comix_cli.commands.options import (
     CommonState,
     common_options,
     compute_options,
     overwrite_option,
 )
+from comix_cli.commands.show_report import print_report
 
 
 @click.command("demo", short_help="Make a small scene and run everything on it.")

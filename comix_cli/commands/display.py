@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import click
 from rich.console import Console
@@ -113,51 +112,6 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         console.print(table)
     # click flushes, so that a pipe that is closed early is noticed here and not at exit.
     click.echo(capture.get(), nl=False)
-
-
-# What is told of ground truth that is not compared.
-LEFT_OUT = {
-    "nodata": "where the map has no data",
-    "outside": "outside the map",
-    "overlap": "in polygons of different classes",
-    "unmapped_class": "of classes that the map lacks",
-}
-
-
-def _interval(document: dict[str, Any]) -> str:
-    """The interval of the overall accuracy, where the report has one."""
-    intervals = document.get("intervals", {})
-    pair = intervals.get("overall_accuracy")
-    if pair is None:
-        return ""
-    low, high = (percent(value) for value in pair)
-    return f" (95 % interval {low} to {high} %, of {intervals['polygons']} polygons)"
-
-
-def print_report(document: dict[str, Any]) -> None:
-    """An accuracy report as two tables on stdout."""
-    rows = [
-        [
-            entry["name"],
-            str(entry["reference_pixels"]),
-            *(percent(entry[key]) for key in ("producers_accuracy", "users_accuracy", "f1", "iou")),
-        ]
-        for entry in document["per_class"]
-    ]
-    print_table(
-        "Accuracy by class (%)",
-        ("class", "reference pixels", "producer's", "user's", "F1", "IoU"),
-        rows,
-    )
-    left_out = ", ".join(
-        f"{n} {LEFT_OUT.get(cause, cause)}" for cause, n in document["excluded"].items() if n
-    )
-    click.echo(
-        f"overall accuracy {percent(document['overall_accuracy'])} %{_interval(document)}, "
-        f"average accuracy {percent(document['average_accuracy'])} %, "
-        f"kappa {number(document['kappa'])}, {document['pixels']} pixels"
-        f"{'; left out: ' + left_out if left_out else ''}"
-    )
 
 
 def percent(value: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from comix_cli.commands.display import print_report, say
+from comix_cli.commands.display import say
 from comix_cli.commands.options import (
     CommonState,
     ProjectCommand,
@@ -16,6 +16,7 @@ from comix_cli.commands.options import (
     overwrite_option,
     truth_options,
 )
+from comix_cli.commands.show_report import print_report
 from comix_cli.errors import InputError, UsageError
 from comix_cli.files import check_writable
 
@@ -37,7 +38,10 @@ def _map(ctx: click.Context, param: click.Parameter, value: str | None) -> str: 
 @click.command("evaluate", cls=ProjectCommand, short_help="Compare a map with ground truth.")
 @click.argument("map_path", required=False, metavar="[MAP]", callback=_map)
 @click.option("--src-crs", metavar="CRS", help="CRS of a map that carries none.")
-@truth_options("to compare with")
+@truth_options("to compare with", required=False)
+@click.option("--design", metavar="FILE",
+              help="Sample of the map, as 'comix sample' writes it: only its pixels are compared. "
+                   "It is the ground truth as well where --gt is left out.")  # fmt: skip
 @click.option(
     "--class-map",
     type=click.Path(path_type=Path),
@@ -54,15 +58,16 @@ def _map(ctx: click.Context, param: click.Parameter, value: str | None) -> str: 
 @common_options
 @click.pass_obj
 def command(state: CommonState, /, **values: Any) -> None:
-    """Compare a classified map with vector ground truth.
+    """Compare a classified map with ground truth.
 
     Without MAP: the one that comix.toml names, else the newest one that comix wrote in this folder.
 
     \b
     comix evaluate --gt labels.shp
     comix evaluate map.tif --gt labels.shp --field class --json > report.json
+    comix evaluate map.tif --design sample.gpkg
     """
-    from comix_cli.accuracy.report import to_csv_text, to_json_text
+    from comix_cli.accuracy.report_text import to_csv_text, to_json_text
     from comix_cli.tools.evaluate import (
         EvaluateOptions,
         check_report_path,
@@ -74,6 +79,11 @@ def command(state: CommonState, /, **values: Any) -> None:
     as_json, as_csv = values.pop("as_json"), values.pop("as_csv")
     if as_json and as_csv:
         raise UsageError("--json and --csv both want stdout", remedy="leave one out, or use -o")
+    values["gt"] = values["gt"] or values["design"]
+    if values["gt"] is None:
+        raise click.UsageError(
+            "give ground truth with --gt, or an interpreted sample with --design"
+        )
     output, overwrite, least = (values.pop(k) for k in ("output", "overwrite", "min_oa"))
     if output is not None:
         check_report_path(output)

@@ -204,11 +204,11 @@ scene_options = chain(
 )  # fmt: skip
 
 
-def truth_options(required_for: str) -> Callable[[Command], Command]:
+def truth_options(required_for: str, *, required: bool = True) -> Callable[[Command], Command]:
     """--gt and what says how to read it."""
     return chain(
-        click.option("--gt", required=True, metavar="FILE",
-                     help=f"Vector ground truth {required_for}."),
+        click.option("--gt", required=required, metavar="FILE",
+                     help=f"Ground truth {required_for}: vectors, or a raster of classes."),
         click.option("--field", metavar="NAME", help="Attribute that holds the class."),
         click.option("--layer", metavar="NAME",
                      help="Layer of the ground truth.  [default: the first]"),
@@ -216,6 +216,8 @@ def truth_options(required_for: str) -> Callable[[Command], Command]:
                      help="CRS of ground truth that carries none.  [default: the raster's]"),
         click.option("--all-touched/--no-all-touched", default=False,
                      help="Use every pixel that a polygon touches.  [default: centre inside]"),
+        click.option("--min-coverage", type=click.FloatRange(0, 1, min_open=True), metavar="SHARE",
+                     help="Use pixels that a class covers at least so far (0.5: half)."),
     )  # fmt: skip
 
 
@@ -256,12 +258,18 @@ def _named(text: str) -> tuple[str, str]:
 
 def ground_truth(values: dict[str, Any]) -> TruthOptions:
     """The ground truth options as a value; takes them out of `values`."""
+    from comix_cli.scene.pixel_rule import PixelRule
     from comix_cli.tools.inputs import TruthOptions
 
+    rule = PixelRule(values.pop("all_touched"), values.pop("min_coverage"))
+    if rule.all_touched and rule.min_coverage is not None:
+        raise UsageError(
+            "--all-touched and --min-coverage contradict each other", remedy="leave one out"
+        )
     return TruthOptions(
         path=values.pop("gt"),
         field=values.pop("field"),
         layer=values.pop("layer"),
         crs=values.pop("gt_crs"),
-        all_touched=values.pop("all_touched"),
+        rule=rule,
     )

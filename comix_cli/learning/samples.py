@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from comix_cli.errors import RasterError
 from comix_cli.progress import Progress
 from comix_cli.scene.grid import Grid
-from comix_cli.scene.labels import GroundTruth
+from comix_cli.scene.labels import Reference
 from comix_cli.scene.legend import Legend
 from comix_cli.scene.padding import pad_block
-from comix_cli.scene.rasterize import rasterize
+from comix_cli.scene.pixel_rule import CENTRES, PixelRule
 from comix_cli.scene.stack import Block, BlockReader, Stack
 from comix_cli.scene.windows import Window, tile_windows
 
@@ -135,9 +135,9 @@ class LabelReader:
     """
 
     def __init__(
-        self, truth: GroundTruth, grid: Grid, legend: Legend, *, all_touched: bool
+        self, truth: Reference, grid: Grid, legend: Legend, rule: PixelRule = CENTRES
     ) -> None:
-        self._truth, self._grid, self._all_touched = truth, grid, all_touched
+        self._truth, self._grid, self._rule = truth, grid, rule
         # Classes that the legend lacks are burnt as well: what they dispute stays disputed.
         self._codes = {code: i + 1 for i, (code, _) in enumerate(truth.classes)}
         positions = {code: i for i, code in enumerate(legend.codes)}
@@ -146,10 +146,8 @@ class LabelReader:
 
     def read(self, window: Window) -> tuple[NDArray[np.int64], int]:
         """`(H, W)` class indices with `IGNORE_INDEX` elsewhere, and the pixels lost to overlaps."""
-        labels, overlap = rasterize(
-            self._truth, self._grid, window, all_touched=self._all_touched, codes=self._codes
-        )
-        return self._indices[labels], int(overlap.sum())
+        burnt = self._truth.burn(self._grid, window, rule=self._rule, codes=self._codes)
+        return self._indices[burnt.labels], int(burnt.overlap.sum())
 
 
 def index_labels(

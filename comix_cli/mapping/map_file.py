@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,19 +19,23 @@ import rasterio.shutil
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
+from rasterio.vrt import WarpedVRT
 
 from comix_cli.errors import RasterError
 from comix_cli.mapping.cog import GDAL_ERRORS
 from comix_cli.mapping.gis_metadata import read_legend
 from comix_cli.mapping.score_file import CONTENT_TAG
 from comix_cli.mapping.writer import LEGEND_TAG, VERSION_TAG
-from comix_cli.scene.grid import Grid
+from comix_cli.scene.grid import Grid, same_crs
 from comix_cli.scene.legend import NO_CLASS, Legend
 from comix_cli.scene.raster import describe, open_raster
+from comix_cli.scene.reader import WARP_TOLERANCE
 from comix_cli.scene.windows import Window
 
 _MAX_INT32 = np.iinfo(np.int32).max
 _TIFF_SUFFIXES = (".tif", ".tiff")
+# Pixels; what lies closer is the same place, and nearest neighbours are the same.
+_SAME_PLACE = 1e-3
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -74,6 +78,38 @@ class MapFile:
         window = window or Window(0, 0, *self.grid.shape)
         extent = tuple((s.start, s.stop) for s in window.slices)
         return self._read(window=extent)
+
+    def read_onto(self, grid: Grid) -> NDArray[np.int32]:
+        """Class codes `(H, W)` on another grid, by nearest neighbour; 0 beyond the map.
+
+        Raises:
+            RasterError: As `read`.
+        """
+        place = _place_in(grid, self.grid)
+        if place is None:
+            return self._warped(grid)
+        codes = np.full(grid.shape, NO_CLASS, np.int32)
+        top, left = max(place[0], 0), max(place[1], 0)
+        bottom = min(place[0] + grid.height, self.grid.height)
+        right = min(place[1] + grid.width, self.grid.width)
+        if top < bottom and left < right:
+            rows = slice(top - place[0], bottom - place[0])
+            columns = slice(left - place[1], right - place[1])
+            codes[rows, columns] = self.read(Window(top, left, bottom - top, right - left))
+        return codes
+
+    def _warped(self, grid: Grid) -> NDArray[np.int32]:
+        with WarpedVRT(
+            self.dataset,
+            src_crs=self.grid.crs,
+            crs=grid.crs,
+            transform=grid.transform,
+            width=grid.width,
+            height=grid.height,
+            resampling=Resampling.nearest,
+            tolerance=WARP_TOLERANCE,
+        ) as vrt:
+            return replace(self, grid=grid, dataset=vrt).read()
 
     def read_small(self, max_pixels: int) -> NDArray[np.int32]:
         """Class codes `(h, w)` of the whole map, made coarser by majority to `max_pixels` at most.
@@ -166,6 +202,19 @@ def newest_map(folder: Path | str) -> Path | None:
     ]
     newest_first = sorted(candidates, key=lambda path: (-path.stat().st_mtime_ns, path.name))
     return next((path for path in newest_first if _is_ours(path)), None)
+
+
+def _place_in(grid: Grid, other: Grid) -> tuple[int, int] | None:
+    """Row and column of a grid's first pixel in another, where their pixels are the same."""
+    if not same_crs(grid.crs, other.crs):
+        return None
+    to_pixels = ~other.transform * grid.transform
+    col, row = (round(part) for part in (to_pixels.c, to_pixels.f))
+    for x, y in ((0, 0), (grid.width, 0), (0, grid.height)):
+        there = to_pixels * (x, y)
+        if max(abs(there[0] - x - col), abs(there[1] - y - row)) > _SAME_PLACE:
+            return None
+    return row, col
 
 
 def _is_ours(path: Path) -> bool:

@@ -13,7 +13,6 @@ from rasterio.crs import CRS
 from comix_cli.errors import LabelError
 from comix_cli.scene.grid import Grid, bounds_in, same_crs
 from comix_cli.scene.labels import GroundTruth
-from comix_cli.scene.rasterize import rasterize
 from comix_cli.scene.vector import (
     POLYGONAL,
     Words,
@@ -48,7 +47,7 @@ class Area:
 
     def inside(self, window: Window) -> NDArray[np.bool_]:
         """`(H, W)`, True where a pixel's centre lies in a polygon; the same in every window."""
-        inside: NDArray[np.bool_] = rasterize(self.polygons, self.grid, window)[0] > 0
+        inside: NDArray[np.bool_] = self.polygons.burn(self.grid, window).labels > 0
         return inside
 
     def touches(self, window: Window) -> bool:

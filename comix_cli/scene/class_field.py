@@ -68,7 +68,8 @@ def class_codes(path: str, field: str, values: pd.Series[Any]) -> ClassCodes:
     """The classes that a field's values stand for.
 
     Whole numbers are codes themselves, and 0, negative numbers and null are no class. Text is
-    stripped, sorted naturally ('class 2' before 'class 10') and numbered from 1.
+    stripped, sorted naturally ('class 2' before 'class 10') and numbered from 1; numbers among text
+    are text.
 
     Raises:
         LabelError: Numbers that are not whole or too large, or a field of another type.
@@ -111,7 +112,7 @@ def _from_numbers(path: str, field: str, numbers: NDArray[np.float64]) -> ClassC
 
 def _from_text(path: str, field: str, values: pd.Series[Any]) -> ClassCodes:
     texts = [
-        "" if missing else str(value).strip()
+        "" if missing else _text_of(value)
         for value, missing in zip(values, values.isna(), strict=True)
     ]
     names = sorted(set(texts) - {""}, key=natural_key)
@@ -128,6 +129,13 @@ def _from_text(path: str, field: str, values: pd.Series[Any]) -> ClassCodes:
         codes=np.array([code_of[text] for text in texts], np.int32),
         integer_field=False,
     )
+
+
+def _text_of(value: Any) -> str:
+    """Text as it is; of numbers among text those that are whole without a point."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip()
 
 
 def natural_key(text: str) -> tuple[list[tuple[int, int, str]], str]:

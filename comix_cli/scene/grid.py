@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from affine import Affine
 from rasterio.crs import CRS
@@ -112,6 +112,15 @@ class Grid:
     def window_transform(self, window: Window) -> Affine:
         """The transform of a window's own pixels."""
         return self.transform * Affine.translation(window.col, window.row)
+
+    def part(self, window: Window) -> Grid:
+        """The grid of a window's own pixels."""
+        return replace(
+            self,
+            transform=self.window_transform(window),
+            width=window.width,
+            height=window.height,
+        )
 
     def window_bounds(self, window: Window) -> Bounds:
         """Left, bottom, right, top of the box around a window."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import shapely
@@ -15,7 +16,10 @@ from rasterio.crs import CRS
 from comix_cli.errors import LabelError
 from comix_cli.scene.class_field import choose_field, class_codes
 from comix_cli.scene.grid import Grid
+from comix_cli.scene.pixel_rule import CENTRES, PixelRule
+from comix_cli.scene.rasterize import Burnt, burn
 from comix_cli.scene.vector import (
+    POLYGONAL,
     Words,
     misses,
     read_frame,
@@ -24,8 +28,69 @@ from comix_cli.scene.vector import (
     touching,
     valid_parts,
 )
+from comix_cli.scene.windows import Window
 
 _WORDS = Words("ground truth", layer="--layer", crs="--gt-crs")
+RASTER = "raster"
+_KINDS = {
+    "polygons": POLYGONAL,
+    "points": (shapely.GeometryType.POINT, shapely.GeometryType.MULTIPOINT),
+    "lines": (
+        shapely.GeometryType.LINESTRING,
+        shapely.GeometryType.LINEARRING,
+        shapely.GeometryType.MULTILINESTRING,
+    ),
+}
+
+
+class Reference(Protocol):
+    """Ground truth of any kind, on pixels.
+
+    Attributes:
+        path: The file.
+        field: The attribute that holds the class; of a raster '' (it has but one).
+        classes: `(code, name)` of every class, ascending by code.
+        integer_field: True where codes are the file's own numbers.
+        kind: `polygons`, `lines`, `points`, `mixed`, or `raster`.
+    """
+
+    @property
+    def path(self) -> str: ...  # noqa: D102
+    @property
+    def field(self) -> str: ...  # noqa: D102
+    @property
+    def classes(self) -> tuple[tuple[int, str], ...]: ...  # noqa: D102
+    @property
+    def integer_field(self) -> bool: ...  # noqa: D102
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+
+    def burn(
+        self,
+        grid: Grid,
+        window: Window | None = None,
+        *,
+        rule: PixelRule = CENTRES,
+        codes: Mapping[int, int] | None = None,
+    ) -> Burnt:
+        """What a window of a grid holds; see `scene/rasterize.py: burn`."""
+        ...
+
+    def boxes(self, grid: Grid) -> NDArray[np.float64]:
+        """Left, bottom, right, top of its parts, in the CRS of a grid, `(n, 4)`."""
+        ...
+
+    def described(self) -> dict[str, Any]:
+        """What became of its features, for the record."""
+        ...
+
+    def class_of_feature(self) -> dict[int, str]:
+        """The name of the class of each feature; empty where there are no features."""
+        ...
+
+    def pixels_beyond(self, grid: Grid) -> int:
+        """About how many pixels of a grid it would cover beyond that grid's extent."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -67,6 +132,50 @@ class GroundTruth:
     def tree(self) -> shapely.STRtree:
         """A spatial index over `geometries`, built when first asked for."""
         return shapely.STRtree(self.geometries)
+
+    @cached_property
+    def kind(self) -> str:
+        """What the geometries are: `polygons`, `lines`, `points`, or `mixed`."""
+        kinds = shapely.get_type_id(self.geometries)
+        for name, ids in _KINDS.items():
+            if np.isin(kinds, ids).all():
+                return name
+        return "mixed"
+
+    def burn(
+        self,
+        grid: Grid,
+        window: Window | None = None,
+        *,
+        rule: PixelRule = CENTRES,
+        codes: Mapping[int, int] | None = None,
+    ) -> Burnt:
+        """What a window of a grid holds; see `scene/rasterize.py: burn`."""
+        return burn(self, grid, window, rule=rule, codes=codes)
+
+    def boxes(self, grid: Grid) -> NDArray[np.float64]:  # noqa: ARG002 - the CRS is the grid's
+        """Left, bottom, right, top of every geometry, `(n, 4)`."""
+        return np.asarray(shapely.bounds(self.geometries), np.float64)
+
+    def described(self) -> dict[str, Any]:
+        """What became of its features, for the record."""
+        return {
+            "features": len(np.unique(self.features)),
+            "repaired": self.repaired,
+            "features_outside": self.outside,
+            "features_without_class": self.dropped_null,
+        }
+
+    def class_of_feature(self) -> dict[int, str]:
+        """The name of the class of each feature."""
+        names = dict(self.classes)
+        pairs = zip(self.features.tolist(), self.codes.tolist(), strict=True)
+        return {feature: names[code] for feature, code in pairs}
+
+    def pixels_beyond(self, grid: Grid) -> int:
+        """How many pixels of a grid it covers beyond that grid's extent, by area."""
+        beyond = shapely.difference(self.geometries, shapely.box(*grid.bounds))
+        return round(float(shapely.area(beyond).sum()) / abs(grid.transform.determinant))
 
 
 def read_ground_truth(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,10 @@ def read_frame(path: str, layer: str | None, words: Words) -> geopandas.GeoDataF
     try:
         layers = [str(n) for n, kind in pyogrio.list_layers(path) if kind is not None]
         chosen = _choose_layer(path, layers, layer, words)
-        frame = pyogrio.read_dataframe(path, layer=chosen)
+        with warnings.catch_warnings():
+            # A field of numbers and names comes as text, which is what is wanted.
+            warnings.filterwarnings("ignore", "Could not parse column .* as JSON")
+            frame = pyogrio.read_dataframe(path, layer=chosen)
     except (DataSourceError, DataLayerError) as error:
         raise _open_error(path, str(error), words) from error
     if not isinstance(frame, geopandas.GeoDataFrame) or frame.empty:
@@ -92,6 +96,16 @@ def _open_error(path: str, message: str, words: Words) -> LabelError:
         remedy = f"it is a raster: {_meant(words)}" if _is_raster(path) else _meant(words)
         return LabelError("is not a vector file that GDAL can read", path=path, remedy=remedy)
     return LabelError(f"cannot be read ({first_line(message, path)})", path=path)
+
+
+def is_raster_file(path: str) -> bool:
+    """Whether GDAL reads a file as a raster and finds no vectors in it."""
+    try:
+        if any(kind is not None for _, kind in pyogrio.list_layers(path)):
+            return False
+    except (DataSourceError, DataLayerError):
+        pass
+    return _is_raster(path)
 
 
 def _is_raster(path: str) -> bool:

@@ -8,18 +8,19 @@ from pathlib import Path
 
 from comix_cli.errors import LabelError
 from comix_cli.mapping.map_file import MapFile
-from comix_cli.scene.labels import GroundTruth
+from comix_cli.scene.labels import Reference
 from comix_cli.tools.inputs import listed
 
 
 def reference_codes(
-    truth: GroundTruth, map_file: MapFile, renamed: Mapping[str, str] | None = None
+    truth: Reference, map_file: MapFile, renamed: Mapping[str, str] | None = None
 ) -> dict[int, int]:
     """The map's code for each code of the ground truth that the map knows.
 
     Integer fields are compared with the map's codes, string fields with its names: as they are, or
-    else without regard to case and to spaces around them where that leaves one class. Several
-    classes of the ground truth may be one of the map.
+    else without regard to case and to spaces around them where that leaves one class. Text that is
+    no name but a code of the map is that code. Several classes of the ground truth may be one of
+    the map.
 
     Args:
         truth: The ground truth.
@@ -31,20 +32,12 @@ def reference_codes(
     """
     legend, names = map_file.legend, renamed or {}
     if legend is None:
-        if truth.integer_field:
-            return {
-                code: _code(names.get(str(code), str(code)), truth) for code, _ in truth.classes
-            }
-        raise LabelError(
-            f"field '{truth.field}' holds names, but the map {map_file.path} has none",
-            path=truth.path,
-            remedy="give a field of integer codes with --field, or a map with class names",
-        )
+        return _codes_alone(truth, map_file, names)
     codes = {str(entry.code): entry.code for entry in legend}
     by_name = {entry.name: entry.code for entry in legend}
     own = codes if truth.integer_field else by_name
-    # A file that renames may name the map's classes or their codes.
-    known = {**codes, **by_name} if names else own
+    # A file that renames may name the map's classes or their codes, and so may a field of text.
+    known = {**codes, **by_name} if names or not truth.integer_field else own
     found = {code: _lookup(names.get(name, name), known) for code, name in truth.classes}
     matched = {code: place for code, place in found.items() if place is not None}
     if not matched:
@@ -57,6 +50,26 @@ def reference_codes(
     return matched
 
 
+def _codes_alone(truth: Reference, map_file: MapFile, names: Mapping[str, str]) -> dict[int, int]:
+    """The codes of a map that has no names: the ground truth's own, if it has any."""
+    texts = {code: names.get(name, name) for code, name in truth.classes}
+    found = {code: int(text) for code, text in texts.items() if text.isdecimal() and int(text) > 0}
+    strangers = [text for code, text in texts.items() if code not in found]
+    if strangers and names:
+        raise LabelError(
+            f"'{strangers[0]}' is no code, and the map has no class names",
+            path=truth.path,
+            remedy="give codes in the second column of --class-map",
+        )
+    if not found:
+        raise LabelError(
+            f"field '{truth.field}' holds names, but the map {map_file.path} has none",
+            path=truth.path,
+            remedy="give a field of integer codes with --field, or a map with class names",
+        )
+    return found
+
+
 def _lookup(name: str, known: Mapping[str, int]) -> int | None:
     """The code of a name as it is, or of the only one that differs by case and spaces."""
     if name in known:
@@ -67,17 +80,6 @@ def _lookup(name: str, known: Mapping[str, int]) -> int | None:
 
 def _plain(name: str) -> str:
     return " ".join(name.split()).casefold()
-
-
-def _code(text: str, truth: GroundTruth) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise LabelError(
-            f"'{text}' is no code, and the map has no class names",
-            path=truth.path,
-            remedy="give codes in the second column of --class-map",
-        ) from None
 
 
 def read_class_map(path: Path) -> dict[str, str]:

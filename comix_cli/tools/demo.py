@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comix_cli.accuracy.report import to_json_text
+from comix_cli.accuracy.report_text import to_json_text
 from comix_cli.files import check_writable, make_folder, write_atomic_text
 from comix_cli.learning.loop import Recipe
 from comix_cli.mapping.quicklook import save_quicklook

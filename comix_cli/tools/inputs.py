@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from comix_cli.errors import InputError, RasterError, UsageError, counted
 from comix_cli.learning.model_file import InputRecord, ModelCard
 from comix_cli.progress import Progress, Silent
+from comix_cli.scene.pixel_rule import CENTRES, PixelRule
 from comix_cli.scene.raster import checksum
 from comix_cli.scene.stack import GridOptions, SourceSpec, Stack, open_stack
 from comix_cli.tools.alignment import offset
@@ -122,14 +123,14 @@ class TruthOptions:
         field: The attribute that holds the class; None to find it.
         layer: The layer of a file with several.
         crs: The CRS of a file that carries none; None assumes the raster's.
-        all_touched: Use every pixel that a polygon touches, not only those whose centre it covers.
+        rule: Which pixels a geometry takes.
     """
 
     path: str
     field: str | None = None
     layer: str | None = None
     crs: str | None = None
-    all_touched: bool = False
+    rule: PixelRule = CENTRES
 
 
 @contextmanager

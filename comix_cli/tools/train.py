@@ -27,7 +27,7 @@ from comix_cli.learning.samples import (
     stack_channels,
 )
 from comix_cli.progress import Progress
-from comix_cli.scene.labels import GroundTruth, read_ground_truth
+from comix_cli.scene.labels import Reference
 from comix_cli.scene.legend import Legend
 from comix_cli.scene.raster import checksum
 from comix_cli.scene.stack import BlockReader, Stack
@@ -39,9 +39,9 @@ from comix_cli.tools.inputs import (
     listed,
     open_for_training,
     tell_of_left_out,
-    tell_of_truth,
 )
 from comix_cli.tools.provenance import plain, timestamp, versions
+from comix_cli.tools.reference import open_reference
 from comix_models.build import build_model, count_parameters
 from comix_models.spec import PRESETS, CoMiXSpec, preset
 
@@ -122,13 +122,13 @@ def train(options: TrainOptions, progress: Progress) -> TrainReport:
     with (
         launched(device, number_type) as fabric,
         open_for_training(options.inputs) as stack,
+        open_reference(options.truth, stack.grid, progress) as truth,
         seeded(options.recipe.seed),
     ):
-        truth = _read_truth(options.truth, stack, progress)
         check_alignment(options.inputs, stack, progress)
         scene = _readable_scene(stack, progress)
         legend, index = _find_labels(options.truth, truth, scene, progress)
-        labels = LabelReader(truth, stack.grid, legend, all_touched=options.truth.all_touched)
+        labels = LabelReader(truth, stack.grid, legend, options.truth.rule)
         card = _describe(options, stack, scene, legend)
         inputs = input_provenance(options.inputs, progress)
         pixels = _by_name(legend, index)
@@ -148,14 +148,6 @@ def train(options: TrainOptions, progress: Progress) -> TrainReport:
     return TrainReport(options.output, card, count_parameters(network), pixels, result)
 
 
-def _read_truth(options: TruthOptions, stack: Stack, progress: Progress) -> GroundTruth:
-    truth = read_ground_truth(
-        options.path, options.field, stack.grid, gt_crs=options.crs, layer=options.layer
-    )
-    tell_of_truth(truth, progress)
-    return truth
-
-
 def _readable_scene(stack: Stack, progress: Progress) -> BlockReader:
     infos = (stack.hsi_info, *stack.x_info)
     for info, dropped in zip(infos, (stack.dropped, *stack.x_dropped), strict=True):
@@ -173,17 +165,19 @@ def memory_for_a_scene() -> int:
 
 
 def _find_labels(
-    options: TruthOptions, truth: GroundTruth, scene: BlockReader, progress: Progress
+    options: TruthOptions, truth: Reference, scene: BlockReader, progress: Progress
 ) -> tuple[Legend, LabelIndex]:
     """The classes that the scene really holds, and where their pixels are."""
     if len(truth.classes) > MOST_CLASSES:
         raise LabelError(
-            f"field '{truth.field}' has {len(truth.classes)} values, too many for classes",
+            f"field '{truth.field}' has {len(truth.classes)} values, too many for classes"
+            if truth.field
+            else f"holds {len(truth.classes)} values, too many for classes",
             path=truth.path,
-            remedy="name another field with --field",
+            remedy="name another field with --field, or give another file",
         )
     everything = Legend.from_names(truth.classes)
-    labels = LabelReader(truth, scene.grid, everything, all_touched=options.all_touched)
+    labels = LabelReader(truth, scene.grid, everything, options.rule)
     index = index_labels(labels, scene, len(everything), progress)
     kept = np.flatnonzero(index.class_pixels).tolist()
     if not kept:
@@ -204,7 +198,7 @@ def _find_labels(
 
 
 def _tell_what_is_left_out(
-    everything: Legend, legend: Legend, index: LabelIndex, truth: GroundTruth, progress: Progress
+    everything: Legend, legend: Legend, index: LabelIndex, truth: Reference, progress: Progress
 ) -> None:
     absent = [name for name in everything.names if name not in legend.names]
     if absent:
@@ -303,7 +297,7 @@ def _window(wanted: int | None, spec: CoMiXSpec, shape: tuple[int, int]) -> int:
 def _provenance(
     options: TrainOptions,
     inputs: list[dict[str, Any]],
-    truth: GroundTruth,
+    truth: Reference,
     labelled_pixels: Mapping[str, int],
     result: TrainingResult,
 ) -> dict[str, Any]:

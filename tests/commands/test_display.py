@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cli import comix
 
-from comix_cli.commands.display import Display, number, percent, print_report
+from comix_cli.accuracy.estimate import by_map_class
+from comix_cli.accuracy.report import AreaWeighted, Clustered, report_document
+from comix_cli.commands.display import Display, number, percent
+from comix_cli.commands.show_report import print_report
 
 
 def test_without_a_terminal_there_is_a_line_for_every_tenth_and_only_with_v(
@@ -38,22 +42,17 @@ def test_warnings_are_shown_unless_quiet(capsys: pytest.CaptureFixture[str]) -> 
 def test_undefined_figures_are_dashes(capsys: pytest.CaptureFixture[str]) -> None:
     assert (percent(None), number(None)) == ("-", "-")
     assert (percent(0.12345), number(0.12345)) == ("12.35", "0.1235")
-    row = {"name": "roof", "reference_pixels": 0, "producers_accuracy": None}
-    row |= {"users_accuracy": None, "f1": None, "iou": None}
-    print_report(
-        {
-            "per_class": [row],
-            "excluded": {"nodata": 3, "outside": 0},
-            "overall_accuracy": None,
-            "average_accuracy": None,
-            "kappa": None,
-            "pixels": 0,
-        }
-    )
+    nothing = Clustered(None, "polygons", 0, 1000, 0)
+    empty = np.zeros((1, 1), np.int64)
+    area = AreaWeighted(by_map_class(empty, [5]), [5], None, False, nothing)
+    excluded = {"nodata": 3, "outside": 0}
+    print_report(report_document(empty, [(1, "roof")], excluded, nothing, area))
     text = capsys.readouterr().out
     assert "overall accuracy - %" in text
     assert "left out: 3 where the map has no data" in text
     assert "outside" not in text
+    assert "without any reference pixel, so left out: roof" in text
+    assert "nan" not in text.lower()
 
 
 def test_verbose_training_tells_of_its_progress(scene: Path) -> None:

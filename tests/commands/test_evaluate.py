@@ -78,7 +78,10 @@ def test_intervals_take_polygons_as_the_sample(finished: Path, tmp_path: Path) -
     outcome = evaluate(finished, tmp_path, "--json")
     document = json.loads(outcome.out)
     intervals = document["intervals"]
-    assert intervals["polygons"] == len(geopandas.read_file(path))
+    assert (intervals["clusters"], intervals["unit"]) == (
+        len(geopandas.read_file(path)),
+        "polygons",
+    )
     low, high = intervals["overall_accuracy"]
     assert low < document["overall_accuracy"] < high
     tree = next(entry for entry in document["per_class"] if entry["name"] == "tree")
@@ -87,7 +90,7 @@ def test_intervals_take_polygons_as_the_sample(finished: Path, tmp_path: Path) -
     table = evaluate(finished, tmp_path)
     assert f"(95 % interval {100 * low:.2f} to {100 * high:.2f} %" in table.out
     head, *rows = evaluate(finished, tmp_path, "--csv").out.splitlines()
-    assert head.endswith("iou_low_95,iou_high_95")
+    assert head.endswith("iou_se,iou_low_95,iou_high_95")
     assert rows[0].count(",") == head.count(",")
 
 

@@ -12,13 +12,13 @@ import pandas
 import pytest
 import rasterio
 import torch
+from burning import rasterize
 from cli import comix, files
 from safetensors.torch import load_file
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.labels import read_ground_truth
-from comix_cli.scene.rasterize import rasterize
 
 TRAIN = ("train", "hsi.tif", "lidar.tif", "--gt", "labels.gpkg", "--field", "class")
 QUICK = ("--preset", "nano", "--steps", "2", "--batch-size", "1", "--window", "32")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from burning import rasterize
 from cli import comix
 from rasterio.crs import CRS
 from rasterio.features import rasterize as gdal_rasterize
@@ -22,7 +23,6 @@ from comix_cli.progress import Silent
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.labels import read_ground_truth
 from comix_cli.scene.raster import inspect_raster
-from comix_cli.scene.rasterize import rasterize
 from comix_cli.scene.stack import SourceSpec, open_stack
 from comix_cli.scene.windows import Window, tile_windows
 from comix_cli.tools.inputs import SceneInputs, check_alignment, open_for_training

@@ -11,6 +11,7 @@ import pytest
 import rasterio.crs
 import shapely
 from affine import Affine
+from burning import rasterize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.features import rasterize as gdal_rasterize
@@ -21,7 +22,6 @@ from comix_cli.errors import LabelError, UsageError
 from comix_cli.scene.class_field import natural_key
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.labels import GroundTruth, read_ground_truth
-from comix_cli.scene.rasterize import rasterize, rasterize_features
 from comix_cli.scene.windows import Window, tile_windows
 
 X0, Y0 = ORIGIN
@@ -301,17 +301,27 @@ def test_heights_of_vertices_do_not_matter(tmp_path: Path) -> None:
 def test_pixels_know_their_features(tmp_path: Path) -> None:
     two = MultiPolygon([square(0, 0, 3), square(20, 5, 4)])
     truth = truth_of(tmp_path / "a.gpkg", (two, 7), (square(2, 0, 3), 7), (square(40, 30, 2), 9))
-    features = rasterize_features(truth, GRID)
-    expected = np.zeros(GRID.shape, np.int32)
-    expected[0:3, 0:3], expected[5:9, 20:24], expected[30:32, 40:42] = 1, 1, 3
-    expected[0:3, 2:5] = 2  # the last of the two that share a column
-    np.testing.assert_array_equal(features, expected)
-    labels, _ = rasterize(truth, GRID)
-    np.testing.assert_array_equal(features > 0, labels > 0)
+    burnt = truth.burn(GRID)
+    expected = np.full(GRID.shape, -1, np.int32)
+    expected[0:3, 0:3], expected[5:9, 20:24], expected[30:32, 40:42] = 0, 0, 2
+    expected[0:3, 2:5] = 1  # the last of the two that share a column
+    np.testing.assert_array_equal(burnt.features, expected)
+    np.testing.assert_array_equal(burnt.rivals, expected)
+    np.testing.assert_array_equal(burnt.features >= 0, burnt.labels > 0)
     window = Window(1, 2, 10, 30)
-    np.testing.assert_array_equal(rasterize_features(truth, GRID, window), expected[window.slices])
-    some = rasterize_features(truth, GRID, codes={9: 1})
-    np.testing.assert_array_equal(some, np.where(expected == 3, 3, 0))
+    part = truth.burn(GRID, window).features
+    np.testing.assert_array_equal(part, expected[window.slices])
+    some = truth.burn(GRID, codes={9: 1}).features
+    np.testing.assert_array_equal(some, np.where(expected == 2, 2, -1))
+
+
+def test_pixels_that_classes_dispute_know_both_features(tmp_path: Path) -> None:
+    truth = truth_of(tmp_path / "a.gpkg", (square(0, 0, 6), 9), (square(4, 0, 6), 3))
+    burnt = truth.burn(GRID)
+    disputed = burnt.overlap
+    assert disputed.sum() == 2 * 6
+    assert set(burnt.features[disputed]) == {0}  # of the higher code
+    assert set(burnt.rivals[disputed]) == {1}
 
 
 def test_pixels_where_different_classes_overlap_belong_to_none(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
+from burning import rasterize
 from numpy.typing import NDArray
 from scenes import make_scene, write_vector
 
@@ -26,7 +27,6 @@ from comix_cli.progress import Silent
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.labels import GroundTruth, read_ground_truth
 from comix_cli.scene.legend import Legend
-from comix_cli.scene.rasterize import rasterize
 from comix_cli.scene.stack import Block, SourceSpec, open_stack
 from comix_cli.scene.windows import Window
 
@@ -71,7 +71,7 @@ def sampler(
     grid: Grid, truth: GroundTruth, *, window: int, class_power: float = 0.5
 ) -> ChipSampler:
     legend = Legend.from_names(truth.classes)
-    labels = LabelReader(truth, grid, legend, all_touched=False)
+    labels = LabelReader(truth, grid, legend)
     scene = Ramp(grid)
     index = index_labels(labels, scene, len(legend), Silent())
     return ChipSampler(scene, labels, index, plain, window=window, class_power=class_power)
@@ -80,7 +80,7 @@ def sampler(
 def test_label_counts_leave_out_invalid_and_disputed_pixels(grid: Grid, tmp_path: Path) -> None:
     boxes = {"a": (0, 0, 10, 20), "b": (5, 10, 10, 40), "c": (70, 70, 4, 4)}
     truth = truth_of(grid, tmp_path, boxes)
-    labels = LabelReader(truth, grid, Legend.from_names(truth.classes), all_touched=False)
+    labels = LabelReader(truth, grid, Legend.from_names(truth.classes))
     index = index_labels(labels, Ramp(grid), 3, Silent())
     disputed = 5 * 10
     assert index.overlap == disputed
@@ -93,7 +93,7 @@ def test_label_counts_leave_out_invalid_and_disputed_pixels(grid: Grid, tmp_path
 
 def test_a_class_that_the_legend_lacks_is_unlabelled(grid: Grid, tmp_path: Path) -> None:
     truth = truth_of(grid, tmp_path, {"a": (10, 10, 5, 5), "b": (40, 40, 5, 5)})
-    labels = LabelReader(truth, grid, Legend.from_names([(2, "b")]), all_touched=False)
+    labels = LabelReader(truth, grid, Legend.from_names([(2, "b")]))
     indices, _ = labels.read(Window(0, 0, 90, 100))
     assert (indices == 0).sum() == 25
     assert (indices != IGNORE_INDEX).sum() == 25
@@ -133,7 +133,7 @@ def test_every_chip_holds_a_labelled_pixel_however_lonely(grid: Grid, tmp_path: 
 def test_some_classes_of_an_index_are_numbered_anew(grid: Grid, tmp_path: Path) -> None:
     boxes = {"a": (0, 0, 10, 20), "b": (50, 10, 10, 40), "c": (70, 70, 4, 4)}
     truth = truth_of(grid, tmp_path, boxes)
-    labels = LabelReader(truth, grid, Legend.from_names(truth.classes), all_touched=False)
+    labels = LabelReader(truth, grid, Legend.from_names(truth.classes))
     some = index_labels(labels, Ramp(grid), 3, Silent()).only([0, 2])
     assert some.class_pixels.tolist() == [190, 16]
     assert [int(some.counts[some.classes == c].sum()) for c in (0, 1)] == [190, 16]
@@ -209,7 +209,7 @@ def test_radiometric_changes_leave_labels_and_the_original_alone() -> None:
 def test_a_normaliser_fits_a_sampler(grid: Grid, tmp_path: Path) -> None:
     truth = truth_of(grid, tmp_path, {"a": (10, 5, 30, 30), "b": (50, 60, 30, 30)})
     legend = Legend.from_names(truth.classes)
-    labels = LabelReader(truth, grid, legend, all_touched=False)
+    labels = LabelReader(truth, grid, legend)
     normalise = BlockNormaliser(Normalisation((0.0,), (9000.0,), "a"), Normalisation((), (), "b"))
     index = index_labels(labels, Ramp(grid), 2, Silent())
     draw = ChipSampler(Ramp(grid), labels, index, normalise, window=16, class_power=1)
