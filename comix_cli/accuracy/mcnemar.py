@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from comix_cli.accuracy.bootstrap import LEVEL, Interval
+from comix_cli.accuracy.bootstrap import LEVEL, Spread
 
 # With fewer pixels on which only one map is right, the exact distribution is used.
 EXACT_BELOW = 25
@@ -96,8 +96,8 @@ def _binomial(fewer: int, total: int) -> float:
     return float(min(1.0, 2 * tail / 2**total))
 
 
-def difference_interval(counts: PairedCounts, *, replicates: int, seed: int) -> Interval | None:
-    """The middle 95 % of the difference of overall accuracies, first less second.
+def difference_spread(counts: PairedCounts, *, replicates: int, seed: int) -> Spread | None:
+    """How far the difference of overall accuracies, first less second, may be off.
 
     Whole clusters are drawn, as many as there are, with replacement, the same for both maps
     (Efron and Tibshirani 1993).
@@ -108,7 +108,7 @@ def difference_interval(counts: PairedCounts, *, replicates: int, seed: int) -> 
         seed: Fixes what is drawn.
 
     Returns:
-        Low and high, -1..1; None where there are fewer than two clusters with pixels.
+        Interval and standard error, -1..1; None where fewer than two clusters hold pixels.
     """
     clusters = counts.clusters
     if clusters < 2:
@@ -120,5 +120,6 @@ def difference_interval(counts: PairedCounts, *, replicates: int, seed: int) -> 
     for each in drawn:
         times = np.bincount(rng.integers(clusters, size=clusters), minlength=clusters)
         each[:] = sums @ times
-    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return float(low), float(high)
+    differences = drawn[:, 0] / drawn[:, 1]
+    low, high = np.quantile(differences, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return Spread((float(low), float(high)), float(differences.std(ddof=1)))

@@ -8,7 +8,6 @@ import click
 
 from comix_cli.commands.options import CommonState, common_options, overwrite_option
 from comix_cli.errors import UsageError
-from comix_cli.files import check_writable
 
 # What is asked for on stdout, by the suffix of a file of that kind.
 _FORMATS = {"json": ".json", "csv": ".csv", "latex": ".tex"}
@@ -63,14 +62,13 @@ def command(
     comix compare before.json after.json
     comix compare CoMiX=a1.json CoMiX=a2.json SVM=b1.json SVM=b2.json -o table.tex
     """
+    asked = _format(flags)
     from comix_cli.tools.compare import CompareOptions, compare
     from comix_cli.tools.compare_formats import check_comparison_path, formatted, write_comparison
 
-    asked = _format(flags)
     if output is not None:
         check_comparison_path(output)
-        check_writable(output, overwrite=overwrite, inputs=[path for _, path in reports])
-    found = compare(CompareOptions(reports), state.display())
+    found = compare(CompareOptions(reports, output, overwrite), state.display())
     if output is not None:
         write_comparison(found, output)
     click.echo(formatted(found, asked), nl=False)

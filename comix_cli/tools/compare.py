@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from comix_cli.accuracy.bootstrap import Interval
+from comix_cli.accuracy.bootstrap import Spread
 from comix_cli.accuracy.comparison_table import Method, Table, comparison_table
-from comix_cli.accuracy.mcnemar import McNemar, PairedCounts, difference_interval, mcnemar
+from comix_cli.accuracy.mcnemar import McNemar, PairedCounts, difference_spread, mcnemar
 from comix_cli.errors import UsageError, counted
+from comix_cli.files import check_writable
 from comix_cli.progress import Progress
 from comix_cli.tools.inputs import listed
 from comix_cli.tools.paired_pixels import paired_counts
@@ -30,9 +31,13 @@ class CompareOptions:
     Attributes:
         reports: Name and path of each report; reports of one name are runs of one method. Without
             a name a report is a method of its own, called as its file.
+        output: The file that the comparison is going to be written to; checked before the work.
+        overwrite: Whether it may exist.
     """
 
     reports: tuple[tuple[str | None, str], ...]
+    output: Path | None = None
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,13 +65,13 @@ class Tested:
         contest: What was compared.
         counts: Pixels by which map is right, by cluster.
         test: McNemar's test.
-        interval: 95 % interval of the difference of overall accuracies, first less second.
+        spread: How far the difference of overall accuracies, first less second, may be off.
     """
 
     contest: Contest
     counts: PairedCounts
     test: McNemar
-    interval: Interval | None
+    spread: Spread | None
 
 
 @dataclass(frozen=True)
@@ -91,10 +96,15 @@ def compare(options: CompareOptions, progress: Progress) -> Comparison:
 
     Raises:
         InputError: A file is no accuracy report.
+        OutputError: The output cannot be written, or is something that the reports are about.
         UsageError: There are fewer than two reports, or one is named twice as a run of a method.
     """
     methods = _methods(options.reports)
-    _warn_about_classes([report for runs in methods.values() for report in runs], progress)
+    reports = [report for runs in methods.values() for report in runs]
+    if options.output is not None:
+        inputs = [path for report in reports for path in (report.path, *report.files)]
+        check_writable(options.output, overwrite=options.overwrite, inputs=inputs)
+    _warn_about_classes(reports, progress)
     contests = list(_contests(methods))
     found = paired_counts([contest.reports for contest in contests], progress)
     outcomes = list(zip(contests, found, strict=True))
@@ -115,7 +125,7 @@ def _tested(contest: Contest, counts: PairedCounts) -> Tested:
         contest,
         counts,
         mcnemar(int(counts.only_first.sum()), int(counts.only_second.sum())),
-        difference_interval(counts, replicates=REPLICATES, seed=SEED),
+        difference_spread(counts, replicates=REPLICATES, seed=SEED),
     )
 
 
@@ -132,11 +142,11 @@ def _methods(named: Sequence[tuple[str | None, str]]) -> dict[str, list[Report]]
         taken.add(own)
         paths.setdefault(own, []).append(path)
     for name, files in paths.items():
-        twice = {path for path in files if files.count(path) > 1}
-        if twice:
-            raise UsageError(
-                f"{name}={min(twice)} is given twice", remedy="give each run of a method once"
-            )
+        for k, path in enumerate(files):
+            if Path(path).resolve() in (Path(other).resolve() for other in files[:k]):
+                raise UsageError(
+                    f"{name}={path} is given twice", remedy="give each run of a method once"
+                )
     return {name: [read_report(path) for path in files] for name, files in paths.items()}
 
 

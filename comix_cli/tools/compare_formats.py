@@ -14,7 +14,7 @@ from comix_cli.errors import UsageError
 from comix_cli.files import write_atomic_text
 from comix_cli.tools.compare import REPLICATES, SEED, Comparison, Contest, Tested
 from comix_cli.tools.compare_latex import to_latex
-from comix_cli.tools.compare_text import label, to_text
+from comix_cli.tools.compare_text import caption, label, notes, to_text
 from comix_cli.tools.provenance import timestamp, versions
 from comix_cli.tools.report_file import Report
 
@@ -52,10 +52,12 @@ def check_comparison_path(path: Path) -> None:
 
 
 def to_csv(comparison: Comparison) -> str:
-    """The table, x 100, each mean with its deviation; an empty line; McNemar's tests."""
+    """The table, each mean with its deviation; McNemar's tests; notes; parted by empty lines."""
     table, text = comparison.table, io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["class", *(c for m in table.methods for c in (m.name, f"{m.name} std"))])
+    writer.writerow(
+        ["figure (x 100)", *(c for m in table.methods for c in (m.name, f"{m.name} std"))]
+    )
     for row in table.rows:
         cells = ((c.percent, c.deviation_percent) if c else ("", "") for c in row.cells)
         writer.writerow([label(row), *(part for pair in cells for part in pair)])
@@ -68,6 +70,9 @@ def to_csv(comparison: Comparison) -> str:
     for test in tests:
         low_high = test["difference_95"] or ("", "")
         writer.writerow([*(test[key] for key in keys), *low_high])
+    writer.writerow([])
+    writer.writerow(["note", caption(table)])
+    writer.writerows(["note", note] for note in (notes(comparison) if tests else ()))
     return text.getvalue()
 
 
@@ -120,7 +125,7 @@ def _named(contest: Contest) -> dict[str, Any]:
 
 
 def _test(tested: Tested) -> dict[str, Any]:
-    counts, test = tested.counts, tested.test
+    counts, test, spread = tested.counts, tested.test, tested.spread
     return _named(tested.contest) | {
         "pixels": counts.pixels,
         "both_right": int(counts.both.sum()),
@@ -133,5 +138,6 @@ def _test(tested: Tested) -> dict[str, Any]:
         "unit": tested.contest.reports[0].unit,
         "clusters": counts.clusters,
         "difference": counts.difference,
-        "difference_95": None if tested.interval is None else list(tested.interval),
+        "difference_se": spread and spread.standard_error,
+        "difference_95": spread and list(spread.interval),
     }

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from comix_cli.accuracy.comparison_table import Cell, Row
 from comix_cli.tools.compare import Comparison
-from comix_cli.tools.compare_text import TEST_COLUMNS, caption, label, test_cells, test_notes
+from comix_cli.tools.compare_text import TEST_COLUMNS, caption, label, notes, tested_cells
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -53,10 +53,10 @@ def to_latex(comparison: Comparison) -> str:
 def _tests(comparison: Comparison) -> str:
     if not comparison.tested:
         return ""
-    rows = [[_signed(escaped(cell)) for cell in test_cells(t)] for t in comparison.tested]
-    notes = "McNemar's test, on the pixels that both maps classify."
+    rows = [[_signed(escaped(cell)) for cell in tested_cells(t)] for t in comparison.tested]
+    about = "McNemar's test, on the pixels that both maps classify."
     text = _table(
-        " ".join([notes, *test_notes(comparison)]),
+        " ".join([about, *notes(comparison)]),
         label="mcnemar",
         columns="ll" + "r" * (len(TEST_COLUMNS) - 2),
         head=[escaped(column) for column in TEST_COLUMNS],

@@ -43,9 +43,9 @@ def to_text(comparison: Comparison) -> str:
     best = [" * marks the best of a row."] if len(table.methods) > 1 else []
     lines = [*_wrapped(caption(table) + "".join(best)), "", *_aligned(rows, left=1)]
     if comparison.tested:
-        tests = [TEST_COLUMNS, *(test_cells(tested) for tested in comparison.tested)]
+        tests = [TEST_COLUMNS, *(tested_cells(tested) for tested in comparison.tested)]
         lines += ["", "McNemar's test, on the pixels that both maps classify", ""]
-        lines += [*_aligned(tests, left=2), "", *chain(*map(_wrapped, test_notes(comparison)))]
+        lines += [*_aligned(tests, left=2), "", *chain(*map(_wrapped, notes(comparison)))]
     return "\n".join(lines) + "\n"
 
 
@@ -66,9 +66,9 @@ def caption(table: Table) -> str:
     )
 
 
-def test_cells(tested: Tested) -> list[str]:
+def tested_cells(tested: Tested) -> list[str]:
     """A test in the columns `TEST_COLUMNS`; accuracies in percent."""
-    contest, counts, interval = tested.contest, tested.counts, tested.interval
+    contest, counts, spread = tested.contest, tested.counts, tested.spread
     return [
         contest.first,
         contest.second,
@@ -79,7 +79,9 @@ def test_cells(tested: Tested) -> list[str]:
         statistic(tested.test),
         p_value(tested.test),
         "-" if counts.difference is None else f"{100 * counts.difference:+.2f}",
-        "-" if interval is None else f"{100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}",
+        "-"
+        if spread is None
+        else "{:+.2f} to {:+.2f}".format(*(100 * end for end in spread.interval)),
         str(counts.clusters),
     ]
 
@@ -94,14 +96,15 @@ def p_value(test: McNemar) -> str:
     return f"{test.p_value:.4f}" if test.p_value >= _LEAST_P else f"< {_LEAST_P:.4f}"
 
 
-def test_notes(comparison: Comparison) -> Iterator[str]:
+def notes(comparison: Comparison) -> Iterator[str]:
     """How the tests are to be read, sentence by sentence."""
     tested = comparison.tested
     units = " or ".join(dict.fromkeys(t.contest.reports[0].unit for t in tested))
-    yield (
-        "McNemar's test takes pixels as independent of each other; those of one cluster are not, "
-        "so that its p values are too small."
-    )
+    if any(t.counts.clusters < t.counts.pixels for t in tested):
+        yield (
+            "McNemar's test takes pixels as independent of each other; those of one cluster are "
+            "not, so that its p values are too small."
+        )
     yield (
         "The interval of the difference (first less second, in percentage points) draws whole "
         f"clusters ({units}), {REPLICATES} times, and holds where pixels of a cluster are alike."

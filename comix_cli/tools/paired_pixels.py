@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +79,7 @@ def _places(pairs: Sequence[Pair], progress: Progress) -> tuple[dict[str, _Place
             try:
                 places[path] = _place(report, finder)
             except ComixError as error:
-                problems[path] = error.message
+                problems[path] = _reason(error)
             task.advance()
     return places, problems
 
@@ -102,16 +101,14 @@ class _Finder:
         self._sums: dict[str, str | None] = {}
 
     def find(self, record: FileRecord, report: str) -> str:
-        """The path of a file: as it was named, or from the report's folder, or beside the report.
+        """The path of a file that a report names; see `FileRecord.candidates`.
 
         Raises:
             InputError: It is not there, or has other content than then.
         """
         if record.checksum is None:  # GDAL's name of what is no local file
             return record.path
-        folder = Path(report).parent
-        named = (Path(record.path), folder / record.path, folder / Path(record.path).name)
-        there = [str(path) for path in named if path.is_file()]
+        there = [str(path) for path in record.candidates(report) if path.is_file()]
         for path in there:
             if self._sum(path) == record.checksum:
                 return path
@@ -123,6 +120,11 @@ class _Finder:
         if path not in self._sums:
             self._sums[path] = checksum(path)
         return self._sums[path]
+
+
+def _reason(error: ComixError) -> str:
+    """An error without its remedy, which speaks of options that are not there now."""
+    return error.cause if error.path is None else f"{error.path}: {error.cause}"
 
 
 def _obstacle(pair: Pair, places: Mapping[str, _Place], problems: Mapping[str, str]) -> str | None:
@@ -169,7 +171,7 @@ def _count(
     try:
         walk.run(progress)
     except ComixError as error:
-        return [error.message] * len(pairs)
+        return [_reason(error)] * len(pairs)
     return walk.result()
 
 
@@ -208,7 +210,7 @@ class _Walk:
         """The counts of each pair, or why they are not those of the reports."""
         strange = {path: self._strangeness(path) for path in self._sides}
         return [
-            strange[one] or strange[other] or tally.counts()
+            strange[one] or strange[other] or tally.counts() or _nothing_shared(one, other)
             for (one, other), tally in zip(self._pairs, self._tallies, strict=True)
         ]
 
@@ -221,6 +223,8 @@ class _Walk:
         codes: Mapping[str, NDArray[np.int32]],
     ) -> None:
         labelled = labels != NO_CLASS
+        if not labelled.any():
+            return
         labels, clusters = labels[labelled], clusters[labelled]
         seen = {}
         for path, map_file in maps.items():
@@ -242,6 +246,10 @@ class _Walk:
             f"of {report.run.pixels} pixels right, and {right} of {pixels} are found; was it made "
             "with --class-map or an older comix?"
         )
+
+
+def _nothing_shared(one: str, other: str) -> str:
+    return f"no reference pixel is classified by both maps of {one} and {other}"
 
 
 def _labels(
@@ -301,6 +309,6 @@ class _Tally:
         self._counts = np.pad(self._counts, (0, size - len(self._counts)))
         self._counts += np.bincount(keys, minlength=size)
 
-    def counts(self) -> PairedCounts:
-        """The pixels so far."""
-        return PairedCounts(*self._counts.reshape(-1, 4).T)
+    def counts(self) -> PairedCounts | None:
+        """The pixels so far; None where there are none."""
+        return PairedCounts(*self._counts.reshape(-1, 4).T) if self._counts.any() else None

@@ -28,6 +28,11 @@ class FileRecord:
     path: str
     checksum: str | None
 
+    def candidates(self, report: str) -> tuple[Path, ...]:
+        """Where it may be now: as it was named, from the report's folder, beside the report."""
+        folder = Path(report).parent
+        return Path(self.path), folder / self.path, folder / Path(self.path).name
+
 
 @dataclass(frozen=True)
 class TruthRecord:
@@ -76,6 +81,12 @@ class Report:
     truth: TruthRecord | None
     design: FileRecord | None
     unit: str
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The paths at which the files that it is about may lie; see `candidates`."""
+        named = (self.map, self.truth and self.truth.file, self.design)
+        return tuple(str(p) for file in named if file for p in file.candidates(self.path))
 
 
 def read_report(path: str) -> Report:

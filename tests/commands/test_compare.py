@@ -12,11 +12,11 @@ from typing import Any
 import geopandas
 import numpy as np
 import pytest
-from cli import Outcome, comix, files
+from cli import Outcome, comix
 from numpy.typing import NDArray
 from scenes import ORIGIN, write_raster, write_vector
 from scipy import stats
-from shapely.geometry import box
+from shapely.geometry import Point, box
 
 from comix_cli.accuracy.confusion import Accuracy, confusion_matrix
 from comix_cli.scene.raster import checksum
@@ -249,11 +249,13 @@ def test_csv_is_a_table_and_the_tests(world: Path) -> None:
     assert outcome.code == 0, outcome.err
     rows = list(csv.reader(io.StringIO(outcome.out)))
     blank = rows.index([])
-    assert rows[0] == ["class", "A", "A std", "C, c", "C, c std"]
+    assert rows[0] == ["figure (x 100)", "A", "A std", "C, c", "C, c std"]
     assert [row[0] for row in rows[1:blank]] == ["1", "2", "3", "OA", "AA", "kappa", "runs"]
     assert rows[blank - 1] == ["runs", "2", "", "1", ""]
     assert all(len(row) == 5 for row in rows[:blank])
-    head, test = rows[blank + 1 :]
+    head, test, empty, *notes = rows[blank + 1 :]
+    assert empty == []
+    assert notes[0][1].startswith("Producer's accuracy of each class")
     record = dict(zip(head, test, strict=True))
     assert int(record["pixels"]) == int((truth() > 0).sum())
     assert float(record["difference_low_95"]) <= float(record["difference"])
@@ -354,6 +356,14 @@ def other_figures(folder: Path) -> None:
     rewritten(folder, "b", lambda d: d.update(pixels=d["pixels"] - 1))
 
 
+def nothing_shared(folder: Path) -> None:
+    one, other = noisy(0.1, 0), noisy(0.2, 1)
+    one[:12] = 0
+    other[12:] = 0
+    write_report(folder, "a", one)
+    write_report(folder, "b", other)
+
+
 def no_provenance(folder: Path) -> None:
     rewritten(folder, "b", lambda d: d.pop("provenance"))
 
@@ -368,6 +378,7 @@ def no_provenance(folder: Path) -> None:
         (another_rule, "a.json and b.json are not of the same ground truth, field, rule"),
         (another_grid, "the maps of a.json and b.json are not on the same grid"),
         (other_figures, "b.json cannot be counted again from its map and ground truth"),
+        (nothing_shared, "no reference pixel is classified by both maps of a.json and b.json"),
         (no_provenance, "b.json: does not say which map and ground truth it is of"),
     ],
 )
@@ -432,7 +443,7 @@ def test_what_is_no_report_is_refused_in_one_line(
         (("a.json",), "1 report cannot be compared"),
         ((), "Missing argument"),
         (("a.json", "=b.json"), "'=b.json' is not NAME=REPORT"),
-        (("A=a.json", "A=a.json"), "A=a.json is given twice"),
+        (("A=a.json", "A=./a.json"), "A=./a.json is given twice"),
         (("a.json", "b.json", "--json", "--latex"), "--json and --latex all want stdout"),
         (("a.json", "b.json", "-o", "table.html"), "written as .txt, .csv, .tex or .json"),
     ],
@@ -445,12 +456,86 @@ def test_what_cannot_be_meant_is_a_usage_error(
     assert message in refused.error
 
 
-def test_a_report_is_never_overwritten(world: Path) -> None:
-    before = files(world)
+def test_what_is_compared_is_never_overwritten(world: Path) -> None:
     refused = comix(world, "compare", "a.json", "X=b.json", "-o", "b.json", "--overwrite")
     assert refused.code == 1
     assert "b.json: is an input of this run" in refused.error
-    assert files(world) == before
+    (world / "labels.gpkg").rename(world / "labels.json")
+    rewritten(world, "a", lambda d: d["provenance"]["ground_truth"].update(path="labels.json"))
+    refused = comix(world, "compare", "a.json", "c.json", "-o", "labels.json", "--overwrite")
+    assert "labels.json: is an input of this run" in refused.error
+
+
+def test_reports_of_version_2_say_less_and_do(world: Path) -> None:
+    def age(document: dict[str, Any]) -> None:
+        del document["kind"]
+        document |= {"schema_version": 2, "intervals": {"polygons": 8}}
+        for key in ("layer", "crs", "all_touched", "min_coverage", "kind"):
+            del document["provenance"]["ground_truth"][key]
+
+    new = document_of(comix(world, "compare", "a.json", "b.json", "--json"))
+    rewritten(world, "a", age)
+    mixed = document_of(comix(world, "compare", "a.json", "b.json", "--json"))
+    rewritten(world, "b", age)
+    old = document_of(comix(world, "compare", "a.json", "b.json", "--json"))
+    assert old["mcnemar"] == mixed["mcnemar"] == new["mcnemar"]
+    assert old["rows"] == new["rows"]
+
+
+def label_raster(folder: Path) -> tuple[str, ...]:
+    write_raster(folder / "labels.tif", truth()[np.newaxis].astype(np.uint8), nodata=0)
+    return ("--gt", "labels.tif")
+
+
+def sample(folder: Path) -> tuple[str, ...]:
+    rng = np.random.default_rng(0)
+    rows, cols = np.divmod(rng.choice(SIDE * SIDE, 120, replace=False), SIDE)
+    columns = [
+        (
+            Point(ORIGIN[0] + 10 * col + 5, ORIGIN[1] - 10 * row - 5),
+            {"stratum": 1, "stratum_pixels": SIDE * SIDE, "class": int(truth()[row, col])},
+        )
+        for row, col in zip(rows, cols, strict=True)
+    ]
+    write_vector(folder / "sample.gpkg", columns)
+    return ("--design", "sample.gpkg")
+
+
+def polygons(folder: Path, *rule: str) -> tuple[str, ...]:
+    frame = geopandas.read_file(folder / "labels.gpkg")
+    frame.geometry = frame.geometry.translate(3, -4)  # no longer whole pixels
+    frame.to_file(folder / "shifted.gpkg")
+    return ("--gt", "shifted.gpkg", *rule)
+
+
+@pytest.mark.parametrize(
+    ("ground_truth", "unit"),
+    [
+        (polygons, "polygons"),
+        (lambda folder: polygons(folder, "--all-touched"), "polygons"),
+        (lambda folder: polygons(folder, "--min-coverage", "0.3"), "polygons"),
+        (label_raster, "blocks of 64 x 64 pixels"),
+        (sample, "samples"),
+    ],
+)
+def test_pixels_are_counted_again_as_evaluate_counts_them(
+    world: Path, ground_truth: Any, unit: str
+) -> None:
+    options = ground_truth(world)
+    for name in "ab":
+        arguments = (f"{name}.tif", *options, "-o", f"{name}.json", "--overwrite")
+        evaluated = comix(world, "evaluate", *arguments)
+        assert evaluated.code == 0, evaluated.err
+    (test,) = document_of(comix(world, "compare", "a.json", "b.json", "--json"))["mcnemar"]["tests"]
+    one, other = (json.loads((world / f"{name}.json").read_text()) for name in "ab")
+    assert test["pixels"] == one["pixels"] == other["pixels"] > 50
+    assert test["clusters"] == one["intervals"]["clusters"]
+    assert test["unit"] == unit
+    text = " ".join(comix(world, "compare", "a.json", "b.json").out.split())
+    assert ("those of one cluster are not" in text) == (unit != "samples")
+    assert ("All pixels of a sample count alike" in text) == (unit == "samples")
+    accuracies = one["overall_accuracy"] - other["overall_accuracy"]
+    assert test["difference"] == pytest.approx(accuracies)
 
 
 def test_reports_of_evaluate_are_compared(finished: Path, tmp_path: Path) -> None:

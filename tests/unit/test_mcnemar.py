@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from comix_cli.accuracy.bootstrap import Contributions, cluster_intervals
+from comix_cli.accuracy.bootstrap import Contributions, cluster_spreads
 from comix_cli.accuracy.mcnemar import (
     CHI_SQUARE,
     EXACT,
     PairedCounts,
-    difference_interval,
+    difference_spread,
     mcnemar,
 )
 
@@ -85,39 +85,46 @@ def test_the_difference_is_that_of_the_overall_accuracies() -> None:
 
 
 def test_clusters_that_are_all_alike_leave_no_doubt() -> None:
-    found = difference_interval(paired([(5, 3, 1, 1)] * 8), replicates=100, seed=0)
-    assert found == pytest.approx((0.2, 0.2))
+    found = difference_spread(paired([(5, 3, 1, 1)] * 8), replicates=100, seed=0)
+    assert found is not None
+    assert found.interval == pytest.approx((0.2, 0.2))
+    assert found.standard_error == pytest.approx(0)
 
 
 def test_the_interval_is_as_wide_as_clusters_and_not_pixels_make_it() -> None:
     few = paired([(0, 1, 0, 0), (0, 0, 1, 0)] * 20)
     many = paired([(0, 900, 0, 0), (0, 0, 900, 0)] * 20)
-    one, other = (difference_interval(c, replicates=4000, seed=1) for c in (few, many))
+    one, other = (difference_spread(c, replicates=4000, seed=1) for c in (few, many))
     assert one is not None
     assert one == other
     # each cluster is worth +1 or -1: the standard error of the mean of 40 of them
-    assert (one[1] - one[0]) / 2 == pytest.approx(1.96 / np.sqrt(40), rel=0.1)
+    assert one.standard_error == pytest.approx(1 / np.sqrt(40), rel=0.05)
+    low, high = one.interval
+    assert (high - low) / 2 == pytest.approx(1.96 / np.sqrt(40), rel=0.1)
 
 
 def test_against_a_map_that_is_never_right_it_is_the_interval_of_the_accuracy() -> None:
     right = [3, 9, 4, 0, 7, 6, 2, 8]
     counts = paired([(0, n, 0, 10 - n) for n in right])
     cells = [(c, 0, k, n) for c, r in enumerate(right) for k, n in ((0, r), (1, 10 - r))]
-    accuracy = cluster_intervals(
-        Contributions(*np.array(cells, np.int64).T, classes=2), replicates=300, seed=4
-    )
+    table = np.array(cells, np.int64)
+    pixels = Contributions(table[:, 0], table[:, 1], table[:, 2], table[:, 3], classes=2)
+    accuracy = cluster_spreads(pixels, np.ones(2, np.int64), replicates=300, seed=4)
+    found = difference_spread(counts, replicates=300, seed=4)
     assert accuracy is not None
-    found = difference_interval(counts, replicates=300, seed=4)
-    assert found == pytest.approx(accuracy.overall_accuracy)
+    assert accuracy.overall_accuracy is not None
+    assert found is not None
+    assert found.interval == pytest.approx(accuracy.overall_accuracy.interval)
+    assert found.standard_error == pytest.approx(accuracy.overall_accuracy.standard_error)
 
 
 def test_clusters_without_pixels_are_none() -> None:
     rows = [(5, 3, 1, 1), (2, 0, 4, 4), (1, 1, 0, 8)]
-    alone = difference_interval(paired(rows), replicates=200, seed=0)
+    alone = difference_spread(paired(rows), replicates=200, seed=0)
     with_empty = [rows[0], (0, 0, 0, 0), *rows[1:], (0, 0, 0, 0)]
-    assert difference_interval(paired(with_empty), replicates=200, seed=0) == alone
+    assert difference_spread(paired(with_empty), replicates=200, seed=0) == alone
 
 
 @pytest.mark.parametrize("rows", [[], [(4, 2, 1, 0)], [(4, 2, 1, 0), (0, 0, 0, 0)]])
 def test_less_than_two_clusters_have_no_interval(rows: list[tuple[int, int, int, int]]) -> None:
-    assert difference_interval(paired(rows), replicates=10, seed=0) is None
+    assert difference_spread(paired(rows), replicates=10, seed=0) is None
