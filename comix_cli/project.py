@@ -1,9 +1,9 @@
 """`comix.toml`: a folder's defaults for every option.
 
-`[scene]` and `[compute]` speak to every command that has such options; `[train]`, `[classify]` and
-`[evaluate]` to that command alone. Keys are the long names of the options, with `-` or `_`. What is
-given on the command line wins. Paths are relative to the folder of the file, which is the folder
-that comix runs in.
+`[scene]` and `[compute]` speak to every command that has such options; `[train]`, `[classify]`,
+`[sample]` and `[evaluate]` to that command alone, but that the map of `[evaluate]` is also the one
+to sample. Keys are the long names of the options, with `-` or `_`. What is given on the command
+line wins. Paths are relative to the folder of the file, which is the folder that comix runs in.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from typing import Any
 from comix_cli.errors import InputError, UsageError
 
 FILE_NAME = "comix.toml"
-COMMANDS = ("train", "classify", "evaluate")
+COMMANDS = ("train", "classify", "sample", "evaluate")
 SCENE_KEYS = ("hsi", "x", "dtm", "src_crs", "resampling", "like", "res", "dst_crs", "bounds")
 COMPUTE_KEYS = ("device", "threads", "batch_size")
+# What [evaluate] says of the map holds for whatever looks at it.
+_OF_MAP = ("map", "map_path", "src_crs")
 _SHARED = {"scene": SCENE_KEYS, "compute": COMPUTE_KEYS}
 
 Defaults = dict[str, dict[str, Any]]
@@ -43,10 +45,13 @@ def read_project(folder: Path) -> Defaults:
     sections = {name: _section(path, name, value) for name, value in document.items()}
     scene = _scene_parameters(sections.get("scene", {}))
     compute = sections.get("compute", {})
+    evaluate = sections.get("evaluate", {})
+    of_map = {key: value for key, value in evaluate.items() if key in _OF_MAP}
     return {
         "train": {**scene, **compute, **sections.get("train", {})},
         "classify": {**scene, **compute, **sections.get("classify", {})},
-        "evaluate": _renamed(sections.get("evaluate", {}), "map", "map_path"),
+        "sample": _renamed({**of_map, **sections.get("sample", {})}, "map", "map_path"),
+        "evaluate": _renamed(evaluate, "map", "map_path"),
     }
 
 

@@ -13,30 +13,17 @@ from comix_cli.commands.options import (
     ProjectCommand,
     common_options,
     ground_truth,
+    map_argument,
     overwrite_option,
     truth_options,
 )
 from comix_cli.commands.show_report import print_report
-from comix_cli.errors import InputError, UsageError
+from comix_cli.errors import UsageError
 from comix_cli.files import check_writable
 
 
-def _map(ctx: click.Context, param: click.Parameter, value: str | None) -> str:  # noqa: ARG001
-    """The map that is named, else comix.toml's, else the newest one in this folder."""
-    from comix_cli.mapping.map_file import newest_map
-
-    named = value or ctx.lookup_default("map_path")
-    found = named or newest_map(Path.cwd())
-    if found is None:
-        raise InputError(
-            "no map is named and this folder holds none that comix wrote",
-            remedy="name one: comix evaluate map.tif --gt labels.shp",
-        )
-    return str(found)
-
-
 @click.command("evaluate", cls=ProjectCommand, short_help="Compare a map with ground truth.")
-@click.argument("map_path", required=False, metavar="[MAP]", callback=_map)
+@map_argument
 @click.option("--src-crs", metavar="CRS", help="CRS of a map that carries none.")
 @truth_options("to compare with", required=False)
 @click.option("--design", metavar="FILE",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from comix_cli.commands.display import Display
-from comix_cli.errors import UsageError
+from comix_cli.errors import InputError, UsageError
 from comix_cli.project import read_project
 
 if TYPE_CHECKING:
@@ -202,6 +202,23 @@ scene_options = chain(
     click.option("--bounds", type=float, nargs=4, metavar="LEFT BOTTOM RIGHT TOP",
                  help="Extent of the grid.  [default: where all inputs overlap]"),
 )  # fmt: skip
+
+
+def _map_path(ctx: click.Context, param: click.Parameter, value: str | None) -> str:  # noqa: ARG001
+    """The map that is named, else comix.toml's, else the newest one in this folder."""
+    from comix_cli.mapping.map_file import newest_map
+
+    named = value or ctx.lookup_default("map_path")
+    found = named or newest_map(Path.cwd())
+    if found is None:
+        raise InputError(
+            "no map is named and this folder holds none that comix wrote",
+            remedy=f"name one: {ctx.command_path} map.tif ...",
+        )
+    return str(found)
+
+
+map_argument = click.argument("map_path", required=False, metavar="[MAP]", callback=_map_path)
 
 
 def truth_options(required_for: str, *, required: bool = True) -> Callable[[Command], Command]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,6 +77,8 @@ class MapFile:
         """
         window = window or Window(0, 0, *self.grid.shape)
         extent = tuple((s.start, s.stop) for s in window.slices)
+        if self._holds_plain_codes:
+            return self._values(window=extent).astype(np.int32)
         return self._read(window=extent)
 
     def read_onto(self, grid: Grid) -> NDArray[np.int32]:
@@ -123,21 +125,32 @@ class MapFile:
         return self._read(out_shape=shape, resampling=Resampling.mode)
 
     def _read(self, **options: Any) -> NDArray[np.int32]:
+        values = self._values(**options)
+        valid = np.isfinite(values) & (values > 0)
+        if not self._is_maskless:
+            valid &= self._of_file(self.dataset.read_masks, **options) > 0
+        return self._codes(values, valid)
+
+    def _values(self, **options: Any) -> NDArray[Any]:
+        return self._of_file(self.dataset.read, **options)
+
+    def _of_file(self, read: Callable[..., NDArray[Any]], **options: Any) -> NDArray[Any]:
         try:
-            values = self.dataset.read(1, **options)
-            mask = None if self._is_maskless else self.dataset.read_masks(1, **options)
+            return read(1, **options)
         except RasterioError as error:
             raise RasterError(
                 f"cannot be read ({error})", path=self.path, remedy="check that the file is whole"
             ) from error
-        valid = np.isfinite(values) & (values > 0)
-        if mask is not None:
-            valid &= mask > 0
-        return self._codes(values, valid)
 
     @property
     def _is_maskless(self) -> bool:
         return bool(self.dataset.mask_flag_enums[0] == [MaskFlags.all_valid])
+
+    @property
+    def _holds_plain_codes(self) -> bool:
+        """Whether every value is a code as it stands, 0 for no class: most maps, read at once."""
+        zero_is_nodata = self.dataset.mask_flag_enums[0] == [MaskFlags.nodata] and self.nodata == 0
+        return self.dtype in ("uint8", "uint16") and (self._is_maskless or zero_is_nodata)
 
     def _codes(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.int32]:
         kept = values[valid]

@@ -27,7 +27,7 @@ STRIP_PIXELS = 500_000
 # GDAL takes a moment for every batch, however small.
 _BATCH = 50_000
 # What programs of 2018 read without a warning.
-_VERSION = "1.2"
+GPKG_VERSION = "1.2"
 _FIELDS = ("code", "class", "area_m2")
 
 
@@ -145,7 +145,7 @@ def _append(
             geometry_type="Polygon",
             crs=grid.crs.to_wkt(),
             append=not is_first,
-            **({"dataset_options": {"VERSION": _VERSION}} if is_first else {}),
+            **({"dataset_options": {"VERSION": GPKG_VERSION}} if is_first else {}),
         )
     except (DataSourceError, DataLayerError, CRSError) as error:
         raise write_failure(error, target) from error

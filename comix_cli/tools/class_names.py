@@ -38,7 +38,7 @@ def reference_codes(
     own = codes if truth.integer_field else by_name
     # A file that renames may name the map's classes or their codes, and so may a field of text.
     known = {**codes, **by_name} if names or not truth.integer_field else own
-    found = {code: _lookup(names.get(name, name), known) for code, name in truth.classes}
+    found = {code: lookup(names.get(name, name), known) for code, name in truth.classes}
     matched = {code: place for code, place in found.items() if place is not None}
     if not matched:
         raise LabelError(
@@ -70,7 +70,7 @@ def _codes_alone(truth: Reference, map_file: MapFile, names: Mapping[str, str]) 
     return found
 
 
-def _lookup(name: str, known: Mapping[str, int]) -> int | None:
+def lookup(name: str, known: Mapping[str, int]) -> int | None:
     """The code of a name as it is, or of the only one that differs by case and spaces."""
     if name in known:
         return known[name]

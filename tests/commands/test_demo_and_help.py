@@ -88,7 +88,9 @@ def test_info_wants_a_file_or_backends(tmp_path: Path, arguments: tuple[str, ...
     assert "give a file, or --backends alone" in refused.error
 
 
-@pytest.mark.parametrize("command", ["train", "classify", "evaluate", "info", "init", "demo"])
+@pytest.mark.parametrize(
+    "command", ["train", "classify", "sample", "evaluate", "info", "init", "demo"]
+)
 def test_every_command_has_help_and_the_shared_options(tmp_path: Path, command: str) -> None:
     text = comix(tmp_path, command, "--help").out
     for option in ("--debug", "--quiet", "--verbose"):

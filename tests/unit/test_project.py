@@ -75,3 +75,10 @@ def test_a_misspelt_name_is_refused_and_the_known_ones_are_listed(
     write(tmp_path, text)
     with pytest.raises(UsageError, match=f"'{name}'.*(scene|hsi)"):
         read_project(tmp_path)
+
+
+def test_the_map_to_evaluate_is_the_one_to_sample(tmp_path: Path) -> None:
+    write(tmp_path, '[evaluate]\nmap = "a.tif"\ngt = "b.shp"\nsrc_crs = "EPSG:32633"')
+    assert read_project(tmp_path)["sample"] == {"map_path": "a.tif", "src_crs": "EPSG:32633"}
+    write(tmp_path, '[evaluate]\nmap = "a.tif"\n[sample]\nmap = "c.tif"\nsize = 9')
+    assert read_project(tmp_path)["sample"] == {"map_path": "c.tif", "size": 9}
