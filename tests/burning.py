@@ -27,7 +27,6 @@ def rasterize(
     return burnt.labels, burnt.overlap
 
 
-def features_of(burnt: Burnt, numbers: NDArray[np.int32] | None = None) -> NDArray[np.int32]:
-    """`(H, W)` the feature of every pixel, -1 where there is none."""
-    numbers = burnt.top if numbers is None else numbers
-    return np.append(burnt.sources.features, np.int32(-1))[numbers]
+def rivals_of(burnt: Burnt) -> NDArray[np.int32]:
+    """`(H, W)` the feature at the bottom of every pixel, -1 where there is none."""
+    return np.append(burnt.sources.features, np.int32(-1))[burnt.bottom]

@@ -185,7 +185,12 @@ def _provenance(features: int) -> dict[str, Any]:
     return {
         "date": "2025-06-02T09:15:00+00:00",
         "versions": {"comix": "0.1.0", "python": "3.12.4", "numpy": "2.1.0", "rasterio": "1.4.3"},
-        "map": {"path": "maps/town.tif", "checksum": "sha256:" + "5e" * 32},
+        "map": {
+            "path": "maps/town.tif",
+            "checksum": "sha256:" + "5e" * 32,
+            "src_crs": None,
+            "class_map": None,
+        },
         "ground_truth": {
             "path": "survey/parcels.gpkg",
             "checksum": "sha256:" + "a7" * 32,

@@ -31,7 +31,7 @@ class Estimate:
 
     Attributes:
         value: None where it is undefined.
-        standard_error: None where a stratum has fewer than two samples.
+        standard_error: None where a stratum of several pixels has fewer than two samples.
     """
 
     value: float | None
@@ -167,7 +167,9 @@ class _Sample:
         ratio = float((self._sizes * y).sum()) / total
         # What is in `part` is in `whole`: their product is `part` itself.
         spread = y * (1 - y) + ratio**2 * x * (1 - x) - 2 * ratio * (y - x * y)
-        if (self._samples < 2).any():
+        # One sample tells nothing of its stratum's spread, unless it is all there is.
+        if ((self._samples < 2) & (self._sizes > self._samples)).any():
             return Estimate(ratio, None)
-        variance = float((self._sizes**2 * spread / (self._samples - 1)).sum()) / total**2
+        degrees = np.maximum(self._samples - 1, 1)
+        variance = float((self._sizes**2 * spread / degrees).sum()) / total**2
         return Estimate(ratio, math.sqrt(max(0.0, variance)))

@@ -67,6 +67,11 @@ class Burnt:
         return np.where(top != self._codes(self.bottom), np.int32(NO_CLASS), top)
 
     @property
+    def features(self) -> NDArray[np.int32]:
+        """`(H, W)` the feature of the file that each pixel belongs to, -1 where there is none."""
+        return np.append(self.sources.features, np.int32(-1))[self.top]
+
+    @property
     def overlap(self) -> NDArray[np.bool_]:
         """`(H, W)`: True where sources with different codes meet."""
         if self.bottom is self.top:

@@ -10,10 +10,9 @@ from pathlib import Path
 from comix_cli.accuracy.bootstrap import Spread
 from comix_cli.accuracy.comparison_table import Method, Table, comparison_table
 from comix_cli.accuracy.mcnemar import McNemar, PairedCounts, difference_spread, mcnemar
-from comix_cli.errors import UsageError, counted
+from comix_cli.errors import UsageError, counted, listed
 from comix_cli.files import check_writable
 from comix_cli.progress import Progress
-from comix_cli.tools.inputs import listed
 from comix_cli.tools.paired_pixels import paired_counts
 from comix_cli.tools.report_file import Report, read_report
 

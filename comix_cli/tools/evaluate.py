@@ -96,7 +96,7 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
         comparison.run(progress)
         if design is not None:
             _warn_about_sample(design, comparison, progress)
-        provenance = _provenance(options, reference, comparison)
+        provenance = _provenance(options, reference, comparison, renamed)
         _warn(map_file, reference, comparison, provenance, progress)
         document = _document(reference, comparison, totals, design, provenance)
     return Evaluation(document, picture)
@@ -268,7 +268,10 @@ def _warn_about_unmapped(reference: Reference, comparison: Comparison, progress:
 
 
 def _provenance(
-    options: EvaluateOptions, reference: Reference, comparison: Comparison
+    options: EvaluateOptions,
+    reference: Reference,
+    comparison: Comparison,
+    renamed: Mapping[str, str] | None,
 ) -> dict[str, Any]:
     described, rule = reference.described(), options.truth.rule
     on_map = described["features"] - described["features_outside"]
@@ -276,14 +279,19 @@ def _provenance(
     return {
         "date": timestamp(),
         "versions": versions(),
-        "map": {"path": options.map_path, "checksum": checksum(options.map_path)},
+        "map": {
+            "path": options.map_path,
+            "checksum": checksum(options.map_path),
+            "src_crs": options.src_crs,
+            "class_map": renamed and dict(renamed),
+        },
         "ground_truth": {
             "path": reference.path,
             "checksum": checksum(reference.path),
             "kind": reference.kind,
             "field": reference.field,
             "layer": options.truth.layer,
-            "crs": crs_label(reference.source_crs),
+            "crs": reference.source_crs.to_string(),
             **described,
             "features_without_pixel": unseen if reference.kind != RASTER else 0,
             "unmapped_classes": comparison.unmapped,

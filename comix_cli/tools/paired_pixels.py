@@ -24,8 +24,7 @@ from comix_cli.scene.legend import NO_CLASS
 from comix_cli.scene.raster import checksum
 from comix_cli.scene.windows import Window
 from comix_cli.tools.class_names import reference_codes
-from comix_cli.tools.inputs import TruthOptions
-from comix_cli.tools.reference import open_reference
+from comix_cli.tools.reference import TruthOptions, open_reference
 from comix_cli.tools.reference_tiles import ReferenceTile, ReferenceTiles
 from comix_cli.tools.report_file import FileRecord, Report, TruthRecord
 from comix_cli.tools.sample_design import SampleDesign, read_design
@@ -90,7 +89,7 @@ def _place(report: Report, finder: _Finder) -> _Place:
     map_path = finder.find(report.map, report.path)
     truth_path = finder.find(report.truth.file, report.path)
     design_path = None if report.design is None else finder.find(report.design, report.path)
-    grid = read_map(map_path).grid
+    grid = read_map(map_path, src_crs=report.src_crs).grid
     return _Place(report, map_path, grid, truth_path, report.truth, design_path)
 
 
@@ -193,13 +192,17 @@ class _Walk:
         any_side = next(iter(self._sides.values()))
         with ExitStack() as stack:
             maps = {
-                path: stack.enter_context(open_map(side.map_path))
+                path: stack.enter_context(open_map(side.map_path, src_crs=side.report.src_crs))
                 for path, side in self._sides.items()
             }
             options = _truth_options(any_side)
             # What there is to say of the ground truth has been said when the reports were made.
             reference = stack.enter_context(open_reference(options, any_side.grid, Silent()))
-            numbers, codes = _common_codes(reference, maps)
+            known = {
+                path: reference_codes(reference, map_file, self._sides[path].report.class_map)
+                for path, map_file in maps.items()
+            }
+            numbers, codes = _common_codes(reference, known)
             tiles = ReferenceTiles(reference, any_side.grid, numbers, options.rule)
             path = any_side.design_path
             design = None if path is None else read_design(path, any_side.grid)
@@ -244,7 +247,7 @@ class _Walk:
         return (
             f"{path} cannot be counted again from its map and ground truth: it has {report.right} "
             f"of {report.run.pixels} pixels right, and {right} of {pixels} are found; was it made "
-            "with --class-map or an older comix?"
+            "by an older comix?"
         )
 
 
@@ -258,7 +261,7 @@ def _labels(
     """Numbers of classes and of clusters `(H, W)`; of a sample each pixel is a cluster."""
     if design is None:
         return tile.burnt.labels, tile.burnt.features
-    drawn, _ = design.within(tile.window)
+    drawn = design.within(tile.window)
     return np.where(drawn >= 0, tile.burnt.labels, np.int32(NO_CLASS)), drawn
 
 
@@ -274,23 +277,26 @@ def _truth_options(side: _Place) -> TruthOptions:
 
 
 def _common_codes(
-    reference: Reference, maps: Mapping[str, MapFile]
+    reference: Reference, known: Mapping[str, Mapping[int, int]]
 ) -> tuple[dict[int, int], dict[str, NDArray[np.int32]]]:
     """One number for each set of classes that no map tells apart, and each map's code for it.
+
+    Args:
+        reference: The ground truth.
+        known: By map its code for each code of the ground truth that it knows.
 
     Returns:
         The number of each code of the ground truth, from 1; and for each map a table from numbers
         to its own codes, 0 where it lacks the class.
     """
-    known = {path: reference_codes(reference, map_file) for path, map_file in maps.items()}
     of_class = {
         code: tuple(codes.get(code, NO_CLASS) for codes in known.values())
         for code, _ in reference.classes
     }
     distinct = list(dict.fromkeys(of_class.values()))
     numbers = {code: distinct.index(codes) + 1 for code, codes in of_class.items()}
-    tables = np.array([(NO_CLASS,) * len(maps), *distinct], np.int32).T
-    return numbers, dict(zip(maps, tables, strict=True))
+    tables = np.array([(NO_CLASS,) * len(known), *distinct], np.int32).T
+    return numbers, dict(zip(known, tables, strict=True))
 
 
 class _Tally:

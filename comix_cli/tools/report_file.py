@@ -72,6 +72,8 @@ class Report:
         truth: The ground truth; None where the report does not say.
         design: The stratified sample whose pixels alone were compared; None where all were.
         unit: What the intervals of the report took as the sample, such as polygons.
+        src_crs: The CRS that was given for a map that carries none.
+        class_map: What the map calls classes of the ground truth, where that was given.
     """
 
     path: str
@@ -81,6 +83,8 @@ class Report:
     truth: TruthRecord | None
     design: FileRecord | None
     unit: str
+    src_crs: str | None = None
+    class_map: Mapping[str, str] | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -149,14 +153,17 @@ def _report(document: Mapping[str, Any], path: str) -> Report:
             **{key: _share(document[key]) for key in OVERALL},
         )
         provenance = document.get("provenance") or {}
+        made_of = provenance.get("map") or {}
         return Report(
             path=path,
             run=run,
             right=right,
-            map=_file(provenance.get("map")),
+            map=_file(made_of),
             truth=_truth(provenance.get("ground_truth")),
             design=_file(provenance.get("design")),
             unit=str((document.get("intervals") or {}).get("unit", "polygons")),
+            src_crs=made_of.get("src_crs"),
+            class_map=made_of.get("class_map"),
         )
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise InputError(

@@ -111,3 +111,11 @@ def _holds(estimate: Estimate, value: float) -> bool:
     assert estimate.value is not None
     assert estimate.half_width is not None
     return abs(estimate.value - value) <= estimate.half_width
+
+
+def test_a_stratum_of_one_pixel_that_is_sampled_leaves_no_doubt() -> None:
+    matrix = np.array([[8, 0], [2, 1]])
+    whole, single = by_map_class(matrix, (1000, 1)), by_map_class(matrix, (1000, 50))
+    variance = 1000**2 * 0.8 * 0.2 / 9 / 1001**2
+    assert whole.overall_accuracy.standard_error == pytest.approx(variance**0.5)
+    assert single.overall_accuracy.standard_error is None

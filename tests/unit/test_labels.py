@@ -11,7 +11,7 @@ import pytest
 import rasterio.crs
 import shapely
 from affine import Affine
-from burning import features_of, rasterize
+from burning import rasterize, rivals_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.features import rasterize as gdal_rasterize
@@ -305,13 +305,13 @@ def test_pixels_know_their_features(tmp_path: Path) -> None:
     expected = np.full(GRID.shape, -1, np.int32)
     expected[0:3, 0:3], expected[5:9, 20:24], expected[30:32, 40:42] = 0, 0, 2
     expected[0:3, 2:5] = 1  # the last of the two that share a column
-    np.testing.assert_array_equal(features_of(burnt), expected)
-    np.testing.assert_array_equal(features_of(burnt, burnt.bottom) >= 0, expected >= 0)
+    np.testing.assert_array_equal(burnt.features, expected)
+    np.testing.assert_array_equal(rivals_of(burnt) >= 0, expected >= 0)
     np.testing.assert_array_equal(burnt.labelled, burnt.labels > 0)
     window = Window(1, 2, 10, 30)
-    part = features_of(truth.burn(GRID, window))
+    part = truth.burn(GRID, window).features
     np.testing.assert_array_equal(part, expected[window.slices])
-    some = features_of(truth.burn(GRID, codes={9: 1}))
+    some = truth.burn(GRID, codes={9: 1}).features
     np.testing.assert_array_equal(some, np.where(expected == 2, 2, -1))
 
 
@@ -320,8 +320,8 @@ def test_pixels_that_classes_dispute_know_both_features(tmp_path: Path) -> None:
     burnt = truth.burn(GRID)
     disputed = burnt.overlap
     assert disputed.sum() == 2 * 6
-    assert set(features_of(burnt)[disputed]) == {0}  # of the higher code
-    assert set(features_of(burnt, burnt.bottom)[disputed]) == {1}
+    assert set(burnt.features[disputed]) == {0}  # of the higher code
+    assert set(rivals_of(burnt)[disputed]) == {1}
 
 
 def test_pixels_where_different_classes_overlap_belong_to_none(tmp_path: Path) -> None:
