@@ -1,9 +1,9 @@
 """`comix.toml`: a folder's defaults for every option.
 
-`[scene]` and `[compute]` speak to every command that has such options; `[train]`, `[classify]` and
-`[evaluate]` to that command alone. Keys are the long names of the options, with `-` or `_`. What is
-given on the command line wins. Paths are relative to the folder of the file, which is the folder
-that comix runs in.
+`[scene]` and `[compute]` speak to every command that has such options; `[split]`, `[train]`,
+`[classify]` and `[evaluate]` to that command alone. Keys are the long names of the options, with
+`-` or `_`. What is given on the command line wins. Paths are relative to the folder of the file,
+which is the folder that comix runs in.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from comix_cli.errors import InputError, UsageError
 
 FILE_NAME = "comix.toml"
-COMMANDS = ("train", "classify", "evaluate")
+COMMANDS = ("split", "train", "classify", "evaluate")
 SCENE_KEYS = ("hsi", "x", "dtm", "src_crs", "resampling", "like", "res", "dst_crs", "bounds")
 COMPUTE_KEYS = ("device", "threads", "batch_size")
 _SHARED = {"scene": SCENE_KEYS, "compute": COMPUTE_KEYS}
@@ -44,6 +44,7 @@ def read_project(folder: Path) -> Defaults:
     scene = _scene_parameters(sections.get("scene", {}))
     compute = sections.get("compute", {})
     return {
+        "split": sections.get("split", {}),
         "train": {**scene, **compute, **sections.get("train", {})},
         "classify": {**scene, **compute, **sections.get("classify", {})},
         "evaluate": _renamed(sections.get("evaluate", {}), "map", "map_path"),

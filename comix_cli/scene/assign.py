@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+# A class with so small a share in a set is missing there; rounding leaves less.
+_NOTHING = 1e-9
+# What a class that a set lacks counts, beside its distance from its share.
+LACK_WEIGHT = 0.5
 # After the first pass, in which every group finds a set, groups may move that often.
 SWEEPS = 8
-# How much the ground that a buffer takes counts beside a set's distance from its share.
-STAKE_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,11 @@ class Stakes:
 
     @classmethod
     def of_pairs(
-        cls, groups: int, one: NDArray[np.int64], other: NDArray[np.int64], lost: NDArray[np.float64]
+        cls,
+        groups: int,
+        one: NDArray[np.int64],
+        other: NDArray[np.int64],
+        lost: NDArray[np.float64],
     ) -> Stakes:
         """From pairs of groups, in any order, and what each pair is to lose."""
         rows, columns = np.concatenate([one, other]), np.concatenate([other, one])
@@ -48,7 +54,10 @@ class Stakes:
         part = slice(self.starts[group], self.starts[group + 1])
         theirs = sets[self.neighbours[part]]
         placed = theirs >= 0
-        return np.bincount(theirs[placed], self.shares[part][placed], count)
+        saved: NDArray[np.float64] = np.bincount(
+            theirs[placed], self.shares[part][placed].astype(np.float64), count
+        ).astype(np.float64)
+        return saved
 
 
 def assign(
@@ -56,18 +65,22 @@ def assign(
     shares: Sequence[float],
     stakes: Stakes,
     rng: np.random.Generator,
+    *,
+    stake_weight: float = 0.5,
 ) -> NDArray[np.int64]:
     """Give every group to a set so that each set gets its share of every class.
 
     The group that holds the largest part of any class comes first: it has the least choice. Then
     groups move to another set as long as that helps. What is minimised is the sum, over classes
-    and sets, of (reached - asked)^2 / asked, plus `STAKE_WEIGHT` times what the buffer takes.
+    and sets, of (reached - asked)^2 / asked, plus `stake_weight` times what the buffer takes of
+    each class, plus `LACK_WEIGHT` for every class that a set has nothing of.
 
     Args:
         weights: How much of each class a group holds, `(groups, classes)`, not negative.
         shares: The share of each set, above 0; their sum is 1.
         stakes: What is lost between neighbours in different sets.
         rng: Decides between what is equally good, and on the order of the moves.
+        stake_weight: How much lost ground counts beside a set's distance from its share.
 
     Returns:
         The set of each group, `(groups,)`.
@@ -87,8 +100,9 @@ def assign(
                 held[before] -= parts[group]
             # (held + part - target)^2 - (held - target)^2
             change = (parts[group] * (2 * (held - targets) + parts[group]) / targets).sum(axis=1)
+            change -= LACK_WEIGHT * ((held < _NOTHING) & (parts[group] > 0)).sum(axis=1)
             saved = stakes.near(int(group), sets, len(shares))
-            best = int(np.argmin(change - STAKE_WEIGHT * parts.shape[1] * saved))
+            best = int(np.argmin(change - stake_weight * parts.shape[1] * saved))
             held[best] += parts[group]
             sets[group] = best
             moved |= best != before

@@ -173,7 +173,9 @@ def group_features(truth: GroundTruth) -> Pieces:
     features = np.unique(truth.features, return_inverse=True)[1].reshape(-1)
     one, other = truth.tree.query(truth.geometries, predicate="intersects")
     size = int(features.max(initial=-1)) + 1
-    touching = coo_array((np.ones(len(one), np.bool_), (features[one], features[other])), (size,) * 2)
+    touching = coo_array(
+        (np.ones(len(one), np.bool_), (features[one], features[other])), (size,) * 2
+    )
     group_of = connected_components(touching, directed=False)[1]
     return Pieces(truth, group_of[features].astype(np.int64))
 
@@ -220,9 +222,7 @@ class Strata:
         np.add.at(found, (owners[held], stratum), measures(truth.geometries[held]))
         return found
 
-    def _of_each(
-        self, codes: NDArray[np.int32], kinds: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def _of_each(self, codes: NDArray[np.int32], kinds: NDArray[np.int64]) -> NDArray[np.int64]:
         keys = self.codes.astype(np.int64) * 3 + self.kinds  # ascending, as pairs are
         return np.searchsorted(keys, codes.astype(np.int64) * 3 + kinds)
 
