@@ -59,17 +59,23 @@ class Surroundings:
         nobody = np.zeros(0, np.int64)
         if buffer <= 0:
             return cls(np.zeros(0, object), nobody, nobody)
-        # Most edges lie inside a group and vanish in the union, which makes buffers cheap.
         order = np.argsort(pieces.groups, kind="stable")
         starts = np.searchsorted(pieces.groups[order], np.arange(1, pieces.group_count))
         held = np.split(pieces.truth.geometries[order], starts)
-        ground = np.array([shapely.union_all(each) for each in held], object)
-        zones = shapely.buffer(ground, buffer * _MARGIN, quad_segs=_ARC_STEPS)
+        zones = np.array([_zone(each, buffer * _MARGIN) for each in held], object)
         group, piece = pieces.truth.tree.query(zones, predicate="intersects")
         foreign = group != pieces.groups[piece]
         group, piece = group[foreign], piece[foreign]
         order = np.argsort(piece, kind="stable")
         return cls(zones, group[order], piece[order])
+
+
+def _zone(shapes: NDArray[Any], distance: float) -> Any:
+    """All ground within a distance of some geometries."""
+    # Edges between neighbours vanish in the union. Buffers of the parts one by one, and a union of
+    # these, take a hundredth of the time of one buffer where they overlap much.
+    parts = shapely.get_parts(shapely.union_all(shapes))
+    return shapely.union_all(shapely.buffer(parts, distance, quad_segs=_ARC_STEPS))
 
 
 def keep_apart(

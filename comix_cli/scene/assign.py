@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 # A class with so small a share in a set is missing there; rounding leaves less.
 _NOTHING = 1e-9
-# What a class that a set lacks counts, beside its distance from its share.
-LACK_WEIGHT = 0.5
 # After the first pass, in which every group finds a set, groups may move that often.
 SWEEPS = 8
 
@@ -67,13 +65,14 @@ def assign(
     rng: np.random.Generator,
     *,
     stake_weight: float = 0.5,
+    lack_weight: float = 1.0,
 ) -> NDArray[np.int64]:
     """Give every group to a set so that each set gets its share of every class.
 
     The group that holds the largest part of any class comes first: it has the least choice. Then
     groups move to another set as long as that helps. What is minimised is the sum, over classes
     and sets, of (reached - asked)^2 / asked, plus `stake_weight` times what the buffer takes of
-    each class, plus `LACK_WEIGHT` for every class that a set has nothing of.
+    each class, plus `lack_weight` for every class that a set has nothing of.
 
     Args:
         weights: How much of each class a group holds, `(groups, classes)`, not negative.
@@ -81,6 +80,7 @@ def assign(
         stakes: What is lost between neighbours in different sets.
         rng: Decides between what is equally good, and on the order of the moves.
         stake_weight: How much lost ground counts beside a set's distance from its share.
+        lack_weight: How much a class counts that a set has nothing of.
 
     Returns:
         The set of each group, `(groups,)`.
@@ -100,7 +100,7 @@ def assign(
                 held[before] -= parts[group]
             # (held + part - target)^2 - (held - target)^2
             change = (parts[group] * (2 * (held - targets) + parts[group]) / targets).sum(axis=1)
-            change -= LACK_WEIGHT * ((held < _NOTHING) & (parts[group] > 0)).sum(axis=1)
+            change -= lack_weight * ((held < _NOTHING) & (parts[group] > 0)).sum(axis=1)
             saved = stakes.near(int(group), sets, len(shares))
             best = int(np.argmin(change - stake_weight * parts.shape[1] * saved))
             held[best] += parts[group]

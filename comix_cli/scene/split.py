@@ -17,7 +17,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from comix_cli.errors import LabelError
+from comix_cli.errors import LabelError, counted
 from comix_cli.scene.apart import Surroundings, keep_apart, stakes
 from comix_cli.scene.assign import assign, badness
 from comix_cli.scene.labels import GroundTruth
@@ -35,9 +35,9 @@ LEAST_BUFFERS_PER_BLOCK = 2
 # Different assignments are tried, as many as this number of pieces allows.
 _PIECES_TO_TRY = 100_000
 _TRIES = (3, 24)
-# Sets that hang together lose less to the buffer, scattered ones are balanced better; the tries
-# take these in turn, and what is left in the end decides.
-_STAKE_WEIGHTS = (0.5, 0.25, 1.0)
+# Sets that hang together lose less to the buffer, scattered ones are balanced better. The tries
+# weigh lost ground and lacking classes in these ways by turns; what is left in the end decides.
+_WEIGHTS = ((0.5, 1.0), (0.5, 0.0), (0.25, 1.0), (1.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -212,17 +212,17 @@ def _assignments(
     """
     if pieces.group_count < len(shares):
         raise LabelError(
-            f"the ground truth makes {pieces.group_count} groups that cannot be divided, and "
-            f"{len(shares)} sets are wanted",
+            f"the ground truth makes {counted(pieces.group_count, 'group')} that cannot be divided, "
+            f"and {len(shares)} sets are wanted",
             path=pieces.truth.path,
-            remedy="choose smaller blocks, or blocks where features touch each other",
+            remedy="choose smaller blocks, or --method blocks where features touch each other",
         )
     weights = strata.amounts(pieces.truth, pieces.groups, pieces.group_count)
     by_group = (weights / np.where(strata.totals > 0, strata.totals, 1.0)).mean(axis=1)
     near = stakes(pieces, by_group, buffer)
     tries = int(np.clip(_PIECES_TO_TRY // len(pieces), *_TRIES))
-    for stake_weight in islice(cycle(_STAKE_WEIGHTS), tries):
-        yield assign(weights, shares, near, rng, stake_weight=stake_weight)
+    for stake, lack in islice(cycle(_WEIGHTS), tries):
+        yield assign(weights, shares, near, rng, stake_weight=stake, lack_weight=lack)
 
 
 def _held(strata: Strata, sets: Sequence[Pieces]) -> NDArray[np.float64]:

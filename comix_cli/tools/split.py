@@ -134,7 +134,8 @@ def _all_points(ground: Ground, progress: Progress, rng: np.random.Generator) ->
     if not sum(len(each.codes) for each in found):
         raise LabelError("covers no pixel of the raster", path=truth.path)
     if min(chances.values()) < 1:
-        progress.warn(f"only about {MOST_POINTS} of all labelled pixels are drawn")
+        most = MOST_POINTS // len(chances)
+        progress.warn(f"of classes with more than {most} pixels only about so many are drawn")
     return merged(found)
 
 

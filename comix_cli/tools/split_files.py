@@ -37,15 +37,20 @@ _BUILD: dict[int, Callable[..., Any]] = {
 
 
 def check_outputs(options: SplitOptions) -> None:
-    """Make the folder, and refuse files that could not be written, before long work begins.
+    """Refuse files that could not be written, before long work begins.
+
+    Where the folder is yet to be made, the nearest one above it has to be writable.
 
     Raises:
         OutputError: A file exists already or is an input, or the folder cannot be written to.
     """
-    make_folder(options.output)
+    folder = options.output
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
     inputs = [path for path in (options.truth.path, options.hsi, options.like) if path]
+    overwrite = options.overwrite or folder != options.output
     for name in (*(f"{name}.gpkg" for name in options.names), REPORT):
-        check_writable(options.output / name, overwrite=options.overwrite, inputs=inputs)
+        check_writable(folder / name, overwrite=overwrite, inputs=inputs)
 
 
 def write_split(
@@ -60,6 +65,7 @@ def write_split(
     Raises:
         OutputError: The disk is full, or fails.
     """
+    make_folder(options.output)
     report = options.output / REPORT
     targets = [options.output / f"{one.label}.gpkg" for one in sets]
     stale = _files_of(report) - {target.name for target in targets}
