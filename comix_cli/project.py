@@ -1,9 +1,10 @@
 """`comix.toml`: a folder's defaults for every option.
 
-`[scene]` and `[compute]` speak to every command that has such options; `[train]`, `[classify]`,
-`[sample]` and `[evaluate]` to that command alone, but that the map of `[evaluate]` is also the one
-to sample. Keys are the long names of the options, with `-` or `_`. What is given on the command
-line wins. Paths are relative to the folder of the file, which is the folder that comix runs in.
+`[scene]` and `[compute]` speak to every command that has such options; `[split]`, `[train]`,
+`[classify]`, `[sample]` and `[evaluate]` to that command alone, but that the map of `[evaluate]` is
+also the one to sample. Keys are the long names of the options, with `-` or `_`. What is given on
+the command line wins. Paths are relative to the folder of the file, which is the folder that comix
+runs in.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from comix_cli.errors import InputError, UsageError
 
 FILE_NAME = "comix.toml"
-COMMANDS = ("train", "classify", "sample", "evaluate")
+COMMANDS = ("split", "train", "classify", "sample", "evaluate")
 SCENE_KEYS = ("hsi", "x", "dtm", "src_crs", "resampling", "like", "res", "dst_crs", "bounds")
 COMPUTE_KEYS = ("device", "threads", "batch_size")
 # What [evaluate] says of the map holds for whatever looks at it.
@@ -48,6 +49,7 @@ def read_project(folder: Path) -> Defaults:
     evaluate = sections.get("evaluate", {})
     of_map = {key: value for key, value in evaluate.items() if key in _OF_MAP}
     return {
+        "split": sections.get("split", {}),
         "train": {**scene, **compute, **sections.get("train", {})},
         "classify": {**scene, **compute, **sections.get("classify", {})},
         "sample": _renamed({**of_map, **sections.get("sample", {})}, "map", "map_path"),

@@ -24,7 +24,9 @@ EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
 # In the order of the work. Modules are imported when they are asked for: torch takes seconds.
-COMMANDS = ("demo", "init", "train", "classify", "sample", "evaluate", "compare", "info")
+COMMANDS = (
+    "demo", "init", "split", "train", "classify", "sample", "evaluate", "compare", "info",
+)  # fmt: skip
 
 
 class App(click.Group):

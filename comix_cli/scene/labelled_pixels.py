@@ -1,0 +1,67 @@
+"""The pixels of a grid that ground truth labels, window by window: counted, or as points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from comix_cli.scene.grid import Grid
+from comix_cli.scene.labels import GroundTruth
+from comix_cli.scene.pieces import selected
+from comix_cli.scene.windows import Window, tile_windows
+
+TILE = 2048
+
+
+def labelled_windows(truth: GroundTruth, grid: Grid) -> list[Window]:
+    """The tiles of a grid that ground truth in its CRS comes near to."""
+    windows = tile_windows(grid.shape, TILE)
+    boxes = shapely.box(*np.array([grid.window_bounds(window) for window in windows]).T)
+    return [windows[i] for i in np.unique(truth.tree.query(boxes)[0])]
+
+
+def count_pixels(truth: GroundTruth, grid: Grid, window: Window, most: int) -> NDArray[np.int64]:
+    """How many pixels of a window have each code from 0 (no class) to `most`, `(most + 1,)`.
+
+    A pixel belongs to the polygon that holds its centre; pixels on which polygons of different
+    codes disagree have none.
+    """
+    labels = truth.burn(grid, window).labels
+    return np.bincount(labels.ravel(), minlength=most + 1).astype(np.int64)
+
+
+def pixel_points(
+    truth: GroundTruth,
+    grid: Grid,
+    window: Window,
+    chances: Mapping[int, float],
+    rng: np.random.Generator,
+) -> GroundTruth:
+    """The labelled pixels of a window as points at their centres, or a random part of them.
+
+    Args:
+        truth: Ground truth in the CRS of the grid.
+        grid: The grid.
+        window: The part of it wanted.
+        chances: How likely a pixel of each class code is taken.
+        rng: Draws the pixels.
+    """
+    burnt = truth.burn(grid, window)
+    labels = burnt.labels
+    rows, columns = np.nonzero(labels)
+    wanted = np.vectorize(chances.__getitem__, otypes=[float])(labels[rows, columns])
+    taken = rng.random(len(rows)) < wanted
+    rows, columns = rows[taken], columns[taken]
+    features = burnt.features[rows, columns]
+    x, y = grid.transform * (window.col + columns + 0.5, window.row + rows + 0.5)
+    points = selected(truth, np.zeros(0, np.int64))
+    return replace(
+        points,
+        geometries=np.asarray(shapely.points(x, y), object),
+        codes=labels[rows, columns],
+        features=features.astype(np.int64),
+    )
