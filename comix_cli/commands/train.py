@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from comix_cli.commands.display import say
+from comix_cli.commands.display import percent, say
 from comix_cli.commands.options import (
     CommonState,
     ProjectCommand,
@@ -21,6 +22,7 @@ from comix_cli.commands.options import (
     scene_options,
     truth_options,
 )
+from comix_cli.errors import counted
 
 if TYPE_CHECKING:
     from comix_cli.tools.train import TrainReport
@@ -67,6 +69,9 @@ recipe_options = chain(
 @truth_options("to learn from")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default="model.safetensors",
               show_default=True, help="The model file to write.")  # fmt: skip
+@click.option("--validation", default="auto", show_default=True, metavar="auto|none|FILE",
+              help="Ground truth that judges and does not train: auto holds some blocks of --gt "
+                   "out, with a buffer around them.")  # fmt: skip
 @network_options
 @recipe_options
 @precision_option
@@ -110,5 +115,14 @@ def _summary(report: TrainReport) -> str:
         f"{report.output}: {kind}, {len(report.card.legend)} classes, "
         f"{report.parameters / 1e6:.2f} M parameters, {len(result.losses)} steps in "
         f"{result.seconds / 60:.1f} min, loss {result.losses[0]:.3f} -> "
-        f"{report.card.training['last_loss']:.3f}"
+        f"{report.card.training['last_loss']:.3f}{_validated(report.card.training['validation'])}"
     )
+
+
+def _validated(found: Mapping[str, Any] | None) -> str:
+    """How good the last weights were on ground that did not train."""
+    if found is None:
+        return ""
+    overall = found["history"][-1]["overall_accuracy"]
+    where = found.get("file") or f"{counted(found['blocks'], 'block')} held out"
+    return f"; validation: {percent(overall)} % of {found['pixels']} pixels ({where})"

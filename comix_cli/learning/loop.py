@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +19,9 @@ from comix_cli.errors import TrainingError, UsageError
 from comix_cli.learning.augment import Augmentation
 from comix_cli.learning.samples import IGNORE_INDEX, Chip
 from comix_cli.progress import Progress
+
+# How often validation looks at a training.
+LOOKS = 10
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -70,6 +73,13 @@ class Sampler(Protocol):
         """One chip at random."""
 
 
+class Judge(Protocol):
+    """Looks at the averaged weights from time to time."""
+
+    def __call__(self, step: int, weights: Mapping[str, Tensor]) -> str:
+        """What it has to say, in a few words, for the progress bar."""
+
+
 @dataclass(frozen=True)
 class TrainingResult:
     """What came of it.
@@ -110,8 +120,18 @@ def fit(
     recipe: Recipe,
     fabric: Fabric,
     progress: Progress,
+    judge: Judge | None = None,
 ) -> TrainingResult:
     """Train a network on chips, together with the other processes where there are several.
+
+    Args:
+        network: The network.
+        sampler: Where chips come from.
+        class_pixels: Labelled pixels of each class.
+        recipe: How to train.
+        fabric: What brings processes and devices together.
+        progress: Told of every step.
+        judge: Looks at the weights `LOOKS` times, the last time at the end.
 
     Raises:
         TrainingError: The loss is no longer a number.
@@ -127,13 +147,19 @@ def fit(
     average = MovingAverage(network, recipe.ema_decay)
     clock = _Clock(recipe)
     losses: list[float] = []
+    looks, said = _Looks(), ""
     with progress.task("training", recipe.steps) as task, parts.drawn_ahead() as draw:
         while (done := _agreed(clock.done(len(losses)), fabric)) < 1:
             set_learning_rate(optimiser, recipe.learning_rate * schedule(done, recipe.warmup))
             losses.append(step(draw()))
             _refuse_nan(losses)
             average.update()
-            task.advance(clock.steps_worth(len(losses)), status=f"loss {_recent(losses):.3f}")
+            if judge is not None and looks.is_due(clock.done(len(losses))):
+                said = judge(len(losses), average.state())
+            status = f"loss {_recent(losses):.3f} {said}".rstrip()
+            task.advance(clock.steps_worth(len(losses)), status=status)
+        if judge is not None and not looks.at_the_end:
+            judge(len(losses), average.state())
     return TrainingResult(average.state(), tuple(losses), clock.seconds)
 
 
@@ -179,6 +205,25 @@ class MovingAverage:
     def state(self) -> dict[str, Tensor]:
         """The averaged weights and buffers by name."""
         return self._average
+
+
+class _Looks:
+    """When the weights are looked at: each time when another tenth of the training is over."""
+
+    def __init__(self) -> None:
+        self._made = 0
+
+    def is_due(self, done: float) -> bool:
+        """Whether to look now, with so much of the training over."""
+        due = min(LOOKS, int(done * LOOKS + 1e-9)) > self._made
+        if due:
+            self._made = min(LOOKS, int(done * LOOKS + 1e-9))
+        return due
+
+    @property
+    def at_the_end(self) -> bool:
+        """Whether the last look was at the very end."""
+        return self._made == LOOKS
 
 
 class _Clock:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,6 +129,13 @@ class LabelIndex:
         )
 
 
+class Labels(Protocol):
+    """Class indices of windows, such as a `LabelReader`'s."""
+
+    def read(self, window: Window) -> tuple[NDArray[np.int64], int]:
+        """`(H, W)` class indices with `IGNORE_INDEX` elsewhere, and pixels lost to overlaps."""
+
+
 class LabelReader:
     """Class indices of the ground truth; classes that the legend lacks count as unlabelled.
 
@@ -140,8 +148,10 @@ class LabelReader:
         self._truth, self._grid, self._rule = truth, grid, rule
         # Classes that the legend lacks are burnt as well: what they dispute stays disputed.
         self._codes = {code: i + 1 for i, (code, _) in enumerate(truth.classes)}
-        positions = {code: i for i, code in enumerate(legend.codes)}
-        wanted = [positions.get(code, IGNORE_INDEX) for code, _ in truth.classes]
+        # Text has other codes in every file; its names say which class is meant.
+        by_name = {entry.name: i for i, entry in enumerate(legend)}
+        by_both = {(entry.code, entry.name): i for i, entry in enumerate(legend)}
+        wanted = [by_both.get(pair, by_name.get(pair[1], IGNORE_INDEX)) for pair in truth.classes]
         self._indices = np.array([IGNORE_INDEX, *wanted], np.int64)
 
     def read(self, window: Window) -> tuple[NDArray[np.int64], int]:
@@ -151,7 +161,7 @@ class LabelReader:
 
 
 def index_labels(
-    labels: LabelReader, scene: BlockReader, classes: int, progress: Progress
+    labels: Labels, scene: BlockReader, classes: int, progress: Progress
 ) -> LabelIndex:
     """Count the usable labelled pixels of the whole scene, tile by tile."""
     keys, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
@@ -207,7 +217,7 @@ class ChipSampler:
     def __init__(
         self,
         scene: BlockReader,
-        labels: LabelReader,
+        labels: Labels,
         index: LabelIndex,
         normalise: Callable[[Block], tuple[NDArray[np.float32], NDArray[np.float32]]],
         *,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from comix_cli.errors import LabelError, UsageError, listed
 from comix_cli.files import MODEL_SUFFIX, check_suffix, check_writable
@@ -20,12 +21,14 @@ from comix_cli.learning.samples import (
     ChipSampler,
     LabelIndex,
     LabelReader,
+    Labels,
     MemoryScene,
     index_labels,
     sample_values,
     scene_bytes,
     stack_channels,
 )
+from comix_cli.learning.validation import Validator, validation_windows
 from comix_cli.progress import Progress
 from comix_cli.scene.labels import Reference
 from comix_cli.scene.legend import Legend
@@ -39,6 +42,7 @@ from comix_cli.tools.inputs import (
 )
 from comix_cli.tools.provenance import plain, timestamp, versions
 from comix_cli.tools.reference import TruthOptions, open_reference, tell_of_left_out
+from comix_cli.tools.validation import AUTO, Judge, LabelledScene, Sides, told_apart
 from comix_models.build import build_model, count_parameters
 from comix_models.spec import PRESETS, CoMiXSpec, preset
 
@@ -66,6 +70,8 @@ class TrainOptions:
         precision: Number type to compute in: `auto`, `float32`, `bfloat16` or `float16`; weights
             are kept in single precision.
         overwrite: Replace an existing model file.
+        validation: `auto` to hold blocks of the ground truth out, `none`, or a file of ground
+            truth to validate on.
     """
 
     inputs: SceneInputs
@@ -79,6 +85,7 @@ class TrainOptions:
     threads: int | None = None
     precision: str = "auto"
     overwrite: bool = False
+    validation: str = AUTO
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class TrainReport:
         output: The model file.
         card: What the model file says of itself.
         parameters: Trainable parameters of the network.
-        labelled_pixels: Usable labelled pixels by class name.
+        labelled_pixels: Labelled pixels that trained, by class name.
         result: The losses and the time.
     """
 
@@ -107,7 +114,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainReport:
         ComixError: An input cannot be used, or the output cannot be written.
     """
     _check_window(options)
-    read = (*options.inputs.paths, options.truth.path)
+    read = (*options.inputs.paths, options.truth.path, options.validation)
     check_writable(options.output, overwrite=options.overwrite, inputs=read)
     check_suffix(options.output, (MODEL_SUFFIX,))
     device = choose_device(options.device)
@@ -126,23 +133,61 @@ def train(options: TrainOptions, progress: Progress) -> TrainReport:
         scene = _readable_scene(stack, progress)
         legend, index = _find_labels(options.truth, truth, scene, progress)
         labels = LabelReader(truth, stack.grid, legend, options.truth.rule)
+        labelled = LabelledScene(scene, labels, index, legend, _coarsest_m(stack))
         card = _describe(options, stack, scene, legend)
         inputs = input_provenance(options.inputs, progress)
-        pixels = _by_name(legend, index)
-        sampler = ChipSampler(
-            scene,
-            labels,
-            index,
-            card.normaliser,
-            window=card.window,
-            class_power=options.recipe.class_power,
-        )
-        network = build_model(card.spec)
-        result = fit(network, sampler, index.class_pixels, options.recipe, fabric, progress)
-        card = replace(card, training=_provenance(options, inputs, truth, pixels, result))
+        seed = options.recipe.seed
+        with told_apart(options.validation, options.truth, labelled, seed, progress) as sides:
+            network = build_model(card.spec)
+            judge = _judge(network, labelled, sides, card, seed) if fabric.is_global_zero else None
+            sampler = _sampler(labelled, sides.training, sides.index, card, options.recipe)
+            pixels = sides.index.class_pixels
+            result = fit(network, sampler, pixels, options.recipe, fabric, progress, judge)
+        validation = _validation(sides, judge)
+        provenance = _provenance(options, inputs, truth, _by_name(legend, sides.index), result)
+        card = replace(card, training={**provenance, "validation": validation})
         if fabric.is_global_zero:
             save_model(options.output, result.weights, card)
-    return TrainReport(options.output, card, count_parameters(network), pixels, result)
+    parameters = count_parameters(network)
+    return TrainReport(options.output, card, parameters, _by_name(legend, sides.index), result)
+
+
+def _sampler(
+    scene: LabelledScene, labels: Labels, index: LabelIndex, card: ModelCard, recipe: Recipe
+) -> ChipSampler:
+    return ChipSampler(
+        scene.reader,
+        labels,
+        index,
+        card.normaliser,
+        window=card.window,
+        class_power=recipe.class_power,
+    )
+
+
+def _judge(
+    network: nn.Module, scene: LabelledScene, sides: Sides, card: ModelCard, seed: int
+) -> Judge | None:
+    """What looks at the labels that are held out; None where none are."""
+    if sides.judging is None or sides.judging_index is None:
+        return None
+    sampler = _sampler(scene, sides.judging, sides.judging_index, card, Recipe())
+    grid = scene.reader.grid
+    tiles = sides.judging_tiles(grid)
+    windows = validation_windows(sampler, grid, card.window, tiles, seed)
+    return Judge(Validator(network, sampler, windows, len(card.legend)))
+
+
+def _validation(sides: Sides, judge: Judge | None) -> dict[str, Any] | None:
+    """What a model's card says of its validation."""
+    if judge is None or sides.record is None or sides.judging_index is None:
+        return None
+    pixels = int(sides.judging_index.class_pixels.sum())
+    return {**sides.record, "pixels": pixels, "history": judge.history}
+
+
+def _coarsest_m(stack: Stack) -> float:
+    return max(info.grid.gsd_m for info in (stack.hsi_info, *stack.x_info))
 
 
 def _readable_scene(stack: Stack, progress: Progress) -> BlockReader:

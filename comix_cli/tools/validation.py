@@ -1,0 +1,172 @@
+"""Which labels train and which judge, and what they say of a network while it trains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from comix_cli.accuracy.confusion import Accuracy
+from comix_cli.errors import LabelError
+from comix_cli.learning.holdout import Holdout, SomeLabels, hold_out, let_go
+from comix_cli.learning.samples import (
+    TILE,
+    LabelIndex,
+    LabelReader,
+    Labels,
+    index_labels,
+    tile_columns,
+)
+from comix_cli.learning.validation import Validator
+from comix_cli.progress import Progress
+from comix_cli.scene.grid import Grid
+from comix_cli.scene.legend import Legend
+from comix_cli.scene.raster import checksum
+from comix_cli.scene.stack import BlockReader
+from comix_cli.scene.windows import Window
+from comix_cli.tools.reference import TruthOptions, open_reference
+
+# What `--validation` may say instead of a file.
+AUTO, NONE = "auto", "none"
+# Held blocks stay so many pixels of the coarsest raster away from what trains.
+COARSE_PIXELS_APART = 2
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The labels of a scene, some to train on and some to judge by.
+
+    Attributes:
+        training: The labels that train.
+        index: Where they are.
+        judging: The labels that judge; None where there are none.
+        judging_index: Where those are.
+        record: How they were told apart, for the model's provenance; None without validation.
+    """
+
+    training: Labels
+    index: LabelIndex
+    judging: Labels | None = None
+    judging_index: LabelIndex | None = None
+    record: Mapping[str, Any] | None = None
+
+    def judging_tiles(self, grid: Grid) -> list[Window]:
+        """The tiles that hold labels to judge by."""
+        if self.judging_index is None:
+            return []
+        places = np.unique(self.judging_index.tiles)
+        rows, columns = np.divmod(places, tile_columns(grid))
+        return [
+            Window(row, col, min(TILE, grid.height - row), min(TILE, grid.width - col))
+            for row, col in zip((rows * TILE).tolist(), (columns * TILE).tolist(), strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class LabelledScene:
+    """A scene and all of its labels.
+
+    Attributes:
+        reader: The rasters on the common grid.
+        labels: All labels of the ground truth.
+        index: Where they are.
+        legend: The classes.
+        coarsest_m: Pixel size of the coarsest raster in metres.
+    """
+
+    reader: BlockReader
+    labels: LabelReader
+    index: LabelIndex
+    legend: Legend
+    coarsest_m: float
+
+
+@contextmanager
+def told_apart(
+    wanted: str, truth: TruthOptions, scene: LabelledScene, seed: int, progress: Progress
+) -> Iterator[Sides]:
+    """Decide which labels judge.
+
+    Args:
+        wanted: `auto` to hold blocks of the ground truth out, `none`, or a file of ground truth.
+        truth: How the ground truth is read, and such a file too.
+        scene: The scene and all labels.
+        seed: Decides between what is equally good.
+        progress: Told where there is nothing to validate on.
+
+    Raises:
+        ComixError: The file cannot be used.
+    """
+    if wanted == NONE:
+        yield Sides(scene.labels, scene.index)
+    elif wanted == AUTO:
+        yield _held_out(scene, seed, progress)
+    else:
+        options, grid = replace(truth, path=wanted), scene.reader.grid
+        with open_reference(options, grid, progress, field=truth.field) as reference:
+            judging = LabelReader(reference, grid, scene.legend, truth.rule)
+            found = index_labels(judging, scene.reader, len(scene.legend), progress)
+            if not found.class_pixels.any():
+                raise LabelError(
+                    "holds no labelled pixel of a class that is trained",
+                    path=wanted,
+                    remedy="give validation ground of the same classes, or --validation none",
+                )
+            record = {"file": wanted, "checksum": checksum(wanted)}
+            yield Sides(scene.labels, scene.index, judging, found, record)
+
+
+def _held_out(scene: LabelledScene, seed: int, progress: Progress) -> Sides:
+    """Blocks of the ground truth held out, so that every class keeps something to train on."""
+    grid, index, classes = scene.reader.grid, scene.index, len(scene.legend)
+    buffer = math.ceil(COARSE_PIXELS_APART * scene.coarsest_m / grid.gsd_m)
+    holdout = hold_out(index, grid, buffer, seed)
+    while holdout is not None:
+        training = SomeLabels(scene.labels, holdout, judging=False)
+        left = index_labels(training, scene.reader, classes, progress)
+        lacking = np.flatnonzero((left.class_pixels == 0) & (index.class_pixels > 0))
+        if not lacking.size:
+            judging = SomeLabels(scene.labels, holdout, judging=True)
+            found = index_labels(judging, scene.reader, classes, progress)
+            return Sides(training, left, judging, found, _record(holdout, grid))
+        holdout = let_go(holdout, index, grid, lacking)
+    progress.info("too little ground truth to hold some out, so nothing is validated on")
+    return Sides(scene.labels, index)
+
+
+def _record(holdout: Holdout, grid: Grid) -> dict[str, Any]:
+    return {
+        "blocks": len(holdout.held),
+        "block_m": round(holdout.block * grid.gsd_m, 3),
+        "buffer_m": round(holdout.buffer * grid.gsd_m, 3),
+    }
+
+
+@dataclass
+class Judge:
+    """Looks at the averaged weights from time to time.
+
+    Attributes:
+        validator: Predicts the chips.
+        history: Step, overall and average accuracy and kappa of each look.
+    """
+
+    validator: Validator
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def __call__(self, step: int, weights: Mapping[str, Tensor]) -> str:
+        """Look, and say in a few words what came of it."""
+        accuracy = Accuracy.from_matrix(self.validator.matrix(weights))
+        figures = {
+            "overall_accuracy": accuracy.overall_accuracy,
+            "average_accuracy": accuracy.average_accuracy,
+            "kappa": accuracy.kappa,
+        }
+        self.history.append({"step": step, **figures})
+        overall = accuracy.overall_accuracy
+        return "" if overall is None else f"validation {100 * overall:.1f} %"
