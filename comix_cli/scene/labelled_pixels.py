@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -39,7 +38,7 @@ def pixel_points(
     truth: GroundTruth,
     grid: Grid,
     window: Window,
-    chances: Mapping[int, float],
+    chances: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> GroundTruth:
     """The labelled pixels of a window as points at their centres, or a random part of them.
@@ -48,13 +47,12 @@ def pixel_points(
         truth: Ground truth in the CRS of the grid.
         grid: The grid.
         window: The part of it wanted.
-        chances: How likely a pixel of each class code is taken.
+        chances: How likely a pixel is taken, by class code.
         rng: Draws the pixels.
     """
     labels, _ = rasterize(truth, grid, window)
     rows, columns = np.nonzero(labels)
-    wanted = np.vectorize(chances.__getitem__, otypes=[float])(labels[rows, columns])
-    taken = rng.random(len(rows)) < wanted
+    taken = rng.random(len(rows)) < chances[labels[rows, columns]]
     rows, columns = rows[taken], columns[taken]
     features = rasterize_features(truth, grid, window)[rows, columns] - 1
     x, y = grid.transform * (window.col + columns + 0.5, window.row + rows + 0.5)

@@ -212,8 +212,8 @@ def _assignments(
     """
     if pieces.group_count < len(shares):
         raise LabelError(
-            f"the ground truth makes {counted(pieces.group_count, 'group')} that cannot be divided, "
-            f"and {len(shares)} sets are wanted",
+            f"the ground truth makes {counted(pieces.group_count, 'group')} that cannot be "
+            f"divided, and {len(shares)} sets are wanted",
             path=pieces.truth.path,
             remedy="choose smaller blocks, or --method blocks where features touch each other",
         )
