@@ -34,6 +34,17 @@ def count_pixels(truth: GroundTruth, grid: Grid, window: Window, most: int) -> N
     return np.bincount(labels.ravel(), minlength=most + 1).astype(np.int64)
 
 
+def pixel_centres(
+    grid: Grid, rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Coordinates of the centres of some pixels of a grid, `(n, 2)`."""
+    t = grid.transform
+    matrix = np.array([[t.a, t.d], [t.b, t.e]])
+    corners = np.stack([columns, rows], axis=1).astype(np.float64)
+    centres: NDArray[np.float64] = (corners + 0.5) @ matrix + (t.c, t.f)
+    return centres
+
+
 def pixel_points(
     truth: GroundTruth,
     grid: Grid,
@@ -55,7 +66,7 @@ def pixel_points(
     taken = rng.random(len(rows)) < chances[labels[rows, columns]]
     rows, columns = rows[taken], columns[taken]
     features = rasterize_features(truth, grid, window)[rows, columns] - 1
-    x, y = grid.transform * (window.col + columns + 0.5, window.row + rows + 0.5)
+    x, y = pixel_centres(grid, window.row + rows, window.col + columns).T
     points = selected(truth, np.zeros(0, np.int64))
     return replace(
         points,
