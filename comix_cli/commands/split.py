@@ -52,7 +52,8 @@ def _shares(
 @click.option("--field", metavar="NAME", help="Attribute that holds the class.")
 @click.option("--layer", metavar="NAME", help="Layer of the ground truth.  [default: the first]")
 @click.option("--gt-crs", metavar="CRS",
-              help="CRS of ground truth that carries none.  [default: the raster's]")  # fmt: skip
+              help="CRS of ground truth that carries none.  [default: the raster's, else metres]"
+              )  # fmt: skip
 @click.option("--method", type=click.Choice(("blocks", "polygons", "random")), default="blocks",
               show_default=True,
               help="Whole blocks of a grid; whole features, with those that they touch; or random "
@@ -72,8 +73,8 @@ def _shares(
               help="Image whose autocorrelation is told as well, by its first principal component; "
                    "ground outside it is left out.")  # fmt: skip
 @click.option("--like", metavar="FILE",
-              help="Raster whose pixels are counted, or drawn; ground outside it is left out.  "
-                   "[default: that of --hsi]")  # fmt: skip
+              help="Raster whose pixels are counted, and drawn by --method random (else those of "
+                   "--hsi); ground outside it is left out.")  # fmt: skip
 @click.option("--src-crs", metavar="CRS", help="CRS of rasters that carry none.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
               help="Fixes the place of the blocks and everything random.")  # fmt: skip

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import geopandas
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
+from comix_cli.scene.labelled_pixels import pixel_centres
 from comix_cli.scene.labels import GroundTruth
 from comix_cli.scene.pieces import dimensions, measures
 from comix_cli.scene.stack import BlockReader
@@ -23,6 +23,7 @@ from comix_cli.scene.variogram import (
     fit_variogram,
     value_semivariance,
 )
+from comix_cli.scene.vector import reproject
 from comix_cli.scene.windows import Window, tile_windows
 
 # So many points take a second, and tell lags of a thousandth of the extent.
@@ -59,19 +60,16 @@ def image_variogram(image: BlockReader, crs: CRS, rng: np.random.Generator) -> V
     Raises:
         RasterError: The image cannot be read.
     """
-    points, spectra = zip(*_sampled_tiles(image, rng), strict=True)
-    placed, values = np.concatenate(points), np.concatenate(spectra).astype(np.float64)
+    positions, spectra = zip(*_sampled_tiles(image, rng), strict=True)
+    placed, values = np.concatenate(positions), np.concatenate(spectra).astype(np.float64)
     if len(placed) < LEAST_POINTS:
         return _none(f"the image has only {len(placed)} valid pixels")
     component = first_component(values)
     if component.std() <= 1e-9 * max(float(np.abs(values).max()), 1e-9):
         return _none("all pixels are the same")
-    t = image.grid.transform
-    column, row = placed.T + 0.5
-    east, north = t.a * column + t.b * row + t.c, t.d * column + t.e * row + t.f
-    series = geopandas.GeoSeries.from_xy(east, north, crs=image.grid.crs.to_wkt())
-    metric = series.to_crs(crs.to_wkt())
-    return fit_variogram(value_semivariance(np.stack([metric.x, metric.y], axis=1), component))
+    centres = pixel_centres(image.grid, placed[:, 1], placed[:, 0])
+    points = reproject(np.asarray(shapely.points(centres), object), image.grid.crs, crs)
+    return fit_variogram(value_semivariance(shapely.get_coordinates(points), component))
 
 
 def _sampled_tiles(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -34,11 +33,22 @@ def count_pixels(truth: GroundTruth, grid: Grid, window: Window, most: int) -> N
     return np.bincount(labels.ravel(), minlength=most + 1).astype(np.int64)
 
 
+def pixel_centres(
+    grid: Grid, rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Coordinates of the centres of some pixels of a grid, `(n, 2)`."""
+    t = grid.transform
+    matrix = np.array([[t.a, t.d], [t.b, t.e]])
+    corners = np.stack([columns, rows], axis=1).astype(np.float64)
+    centres: NDArray[np.float64] = (corners + 0.5) @ matrix + (t.c, t.f)
+    return centres
+
+
 def pixel_points(
     truth: GroundTruth,
     grid: Grid,
     window: Window,
-    chances: Mapping[int, float],
+    chances: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> GroundTruth:
     """The labelled pixels of a window as points at their centres, or a random part of them.
@@ -47,17 +57,16 @@ def pixel_points(
         truth: Ground truth in the CRS of the grid.
         grid: The grid.
         window: The part of it wanted.
-        chances: How likely a pixel of each class code is taken.
+        chances: How likely a pixel is taken, by class code.
         rng: Draws the pixels.
     """
     burnt = truth.burn(grid, window)
     labels = burnt.labels
     rows, columns = np.nonzero(labels)
-    wanted = np.vectorize(chances.__getitem__, otypes=[float])(labels[rows, columns])
-    taken = rng.random(len(rows)) < wanted
+    taken = rng.random(len(rows)) < chances[labels[rows, columns]]
     rows, columns = rows[taken], columns[taken]
     features = burnt.features[rows, columns]
-    x, y = grid.transform * (window.col + columns + 0.5, window.row + rows + 0.5)
+    x, y = pixel_centres(grid, window.row + rows, window.col + columns).T
     points = selected(truth, np.zeros(0, np.int64))
     return replace(
         points,

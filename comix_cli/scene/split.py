@@ -8,7 +8,7 @@ the classes, and a buffer is kept between the sets (Roberts et al. 2017, Ecograp
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Literal
@@ -23,6 +23,7 @@ from comix_cli.scene.assign import assign, badness
 from comix_cli.scene.labels import GroundTruth
 from comix_cli.scene.metric import metric_crs, reprojected
 from comix_cli.scene.pieces import Pieces, Strata, cut_to_blocks, group_features
+from comix_cli.scene.variogram import Variogram
 
 Method = Literal["blocks", "polygons"]
 
@@ -30,6 +31,8 @@ Method = Literal["blocks", "polygons"]
 BLOCKS_ALONG = 10
 # A default block is so many buffers wide: a third of a block between two others is then left.
 BUFFERS_PER_BLOCK = 4
+# A default buffer beyond this share of the extent would leave too few blocks.
+MOST_BUFFER = 1 / 20
 # Below, a block between two others would be taken wholly.
 LEAST_BUFFERS_PER_BLOCK = 2
 # Different assignments are tried, as many as this number of pieces allows.
@@ -103,10 +106,33 @@ def default_block(truth: GroundTruth, buffer: float) -> float:
     return tidy(max(extent_side(truth) / BLOCKS_ALONG, BUFFERS_PER_BLOCK * buffer))
 
 
-def tidy(length: float) -> float:
-    """A length above 0, rounded up to two digits: the next one that is easily said."""
+def default_buffer(
+    truth: GroundTruth, variograms: Iterable[Variogram], block: float | None = None
+) -> tuple[float, str]:
+    """The longest autocorrelation range that is known, but not more than fits, and why that.
+
+    Args:
+        truth: In a CRS whose unit is the metre.
+        variograms: What is known of the autocorrelation.
+        block: Side of the blocks, where that is fixed.
+    """
+    known = [found.range or found.longer_than for found in variograms]
+    longest = max((length for length in known if length is not None), default=None)
+    if longest is None:
+        return 0.0, "none: the autocorrelation range is not known"
+    most = extent_side(truth) * MOST_BUFFER
+    if block is not None:
+        most = min(most, block / BUFFERS_PER_BLOCK)
+    if longest <= most:
+        return tidy(longest), "the autocorrelation range"
+    return tidy(most, up=False), f"what fits; the autocorrelation reaches {longest:.3g} m"
+
+
+def tidy(length: float, *, up: bool = True) -> float:
+    """A length above 0, rounded to two digits, up or down: the next one that is easily said."""
     step = 10.0 ** (math.floor(math.log10(length)) - 1)
-    return float(f"{math.ceil(length / step - 1e-9) * step:.2g}")
+    steps = math.ceil(length / step - 1e-9) if up else math.floor(length / step + 1e-9)
+    return float(f"{steps * step:.2g}")
 
 
 def extent_side(truth: GroundTruth) -> float:

@@ -28,8 +28,10 @@ EXTENT_SHARE = 1 / 3
 LEAST_PAIRS = 30
 LEAST_LAGS = 6
 LEAST_POINTS = 30
-# Less structure than this share of all variance is noise.
+# Less structure than this share of all variance is noise, and so is what differs from a constant
+# by less than this, in chi squared.
 LEAST_STRUCTURE = 0.05
+LEAST_EVIDENCE = 25.0
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,11 @@ class Variogram:
 
     Attributes:
         measured: What it is fitted to.
-        model: 'exponential' or 'spherical'; None where neither can be fitted.
+        model: One of `MODELS`; None where none can be fitted.
         nugget: Semivariance at distance 0.
         sill: Semivariance beyond the range.
-        range: Distance at which the sill is reached, to 95 % in the exponential model; None where
-            it cannot be told.
+        range: Distance at which the sill is reached, to 95 % in all models but the spherical; None
+            where it cannot be told.
         fitted: The model's semivariance at the measured lags, `(k,)`.
         reason: Why there is no range.
         longer_than: Where the range cannot be told because it is longer than this.
@@ -148,7 +150,16 @@ def spherical(lags: Floats, nugget: float, structure: float, full_range: float) 
     return nugget + structure * (1.5 * part - 0.5 * part**3)
 
 
-MODELS: dict[str, Callable[..., Floats]] = {"exponential": exponential, "spherical": spherical}
+def gaussian(lags: Floats, nugget: float, structure: float, practical_range: float) -> Floats:
+    """`nugget + structure (1 - exp(-3 (h / range)^2))`: plots that lie apart from each other."""
+    return nugget + structure * (1 - np.exp(-3 * (lags / practical_range) ** 2))
+
+
+MODELS: dict[str, Callable[..., Floats]] = {
+    "exponential": exponential,
+    "spherical": spherical,
+    "gaussian": gaussian,
+}
 
 
 def fit_variogram(measured: Semivariance) -> Variogram:
@@ -164,9 +175,17 @@ def fit_variogram(measured: Semivariance) -> Variogram:
     if not fits:
         return Variogram(measured, reason="no model fits the semivariances")
     _, name, (nugget, structure, distance) = min(fits, key=lambda fit: fit[0])
-    fitted = MODELS[name](measured.lags, nugget, structure, distance)
-    found = Variogram(measured, name, nugget, nugget + structure, distance, fitted)
-    return _judged(found)
+    reason, longer = _doubt(measured, nugget, structure, distance)
+    return Variogram(
+        measured,
+        model=name,
+        nugget=nugget,
+        sill=nugget + structure,
+        range=None if reason else distance,
+        fitted=MODELS[name](measured.lags, nugget, structure, distance),
+        reason=reason,
+        longer_than=longer,
+    )
 
 
 def _fits(measured: Semivariance, name: str) -> list[tuple[float, str, tuple[float, float, float]]]:
@@ -193,23 +212,29 @@ def _fits(measured: Semivariance, name: str) -> list[tuple[float, str, tuple[flo
     return found
 
 
-def _judged(found: Variogram) -> Variogram:
-    """The same, without a range where the fit does not tell one."""
-    lags = found.measured.lags
-    assert found.range is not None
-    assert found.sill is not None
-    assert found.nugget is not None
-    reason, longer = None, None
-    if found.sill - found.nugget < LEAST_STRUCTURE * found.sill or found.range < lags[0]:
-        reason = f"neighbours {lags[0]:.3g} m apart are no more alike than any others"
-    elif found.range > lags[-1]:
-        longer = float(lags[-1])
-        reason = f"it is longer than {longer:.3g} m, the longest distance looked at"
-    if reason is None:
-        return found
-    return Variogram(
-        found.measured, found.model, found.nugget, found.sill, None, found.fitted, reason, longer
-    )
+def _doubt(
+    measured: Semivariance, nugget: float, structure: float, distance: float
+) -> tuple[str | None, float | None]:
+    """Why a fitted range tells nothing, and what it is longer than; None where it is good."""
+    first, longest = float(measured.lags[0]), float(measured.lags[-1])
+    sill = nugget + structure
+    evidence = _evidence(measured, sill, distance)
+    if structure < LEAST_STRUCTURE * sill or evidence < LEAST_EVIDENCE:
+        return f"neighbours {first:.3g} m apart are no more alike than any others", None
+    if distance > longest:
+        return f"it is longer than {longest:.3g} m, the longest distance looked at", longest
+    return None, None
+
+
+def _evidence(measured: Semivariance, sill: float, distance: float) -> float:
+    """How far semivariances below the range are from the sill, in chi squared.
+
+    The variance of a semivariance is about `2 value^2 / pairs` (Cressie 1985). Lags beyond the
+    range say nothing here: with millions of pairs, the least trend there is beyond doubt.
+    """
+    near = measured.lags < distance
+    deviations = measured.values[near] / sill - 1
+    return float((measured.pairs[near] * deviations**2).sum() / 2)
 
 
 def first_component(spectra: Floats) -> Floats:

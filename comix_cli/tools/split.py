@@ -124,7 +124,8 @@ def _all_points(ground: Ground, progress: Progress, rng: np.random.Generator) ->
     """Every labelled pixel as a point, or of classes with very many a random part."""
     grid = _grid(ground)
     truth = reprojected(ground.truth, grid.crs)
-    chances = _chances(truth, grid)
+    most = MOST_POINTS / len(np.unique(truth.codes))
+    chances = _chances(truth, grid, most)
     windows = labelled_windows(truth, grid)
     found = []
     with progress.task("drawing pixels", len(windows)) as task:
@@ -133,19 +134,15 @@ def _all_points(ground: Ground, progress: Progress, rng: np.random.Generator) ->
             task.advance()
     if not sum(len(each.codes) for each in found):
         raise LabelError("covers no pixel of the raster", path=truth.path)
-    if min(chances.values()) < 1:
-        most = MOST_POINTS // len(chances)
-        progress.warn(f"of classes with more than {most} pixels only about so many are drawn")
+    if chances.min() < 1:
+        progress.warn(f"of classes with more than {most:.0f} pixels only about so many are drawn")
     return merged(found)
 
 
-def _chances(truth: GroundTruth, grid: Grid) -> dict[int, float]:
-    """How likely a pixel of each class is drawn, so that all together are not too many."""
-    codes = np.unique(truth.codes)
+def _chances(truth: GroundTruth, grid: Grid, most: float) -> NDArray[np.float64]:
+    """How likely a pixel is drawn, by class code, so that no class has more than `most`."""
     pixels = measures(truth.geometries) / abs(grid.transform.determinant)
-    each = [float(pixels[truth.codes == code].sum()) for code in codes]
-    most = MOST_POINTS / len(codes)
-    return {int(c): min(1.0, most / max(n, 1.0)) for c, n in zip(codes, each, strict=True)}
+    return np.minimum(1.0, most / np.maximum(np.bincount(truth.codes, pixels), 1.0))
 
 
 def _grid(ground: Ground) -> Grid:

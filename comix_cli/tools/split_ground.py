@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from rasterio.crs import CRS
 
 from comix_cli.errors import LabelError
 from comix_cli.progress import Progress
-from comix_cli.scene.grid import Bounds, Grid, crs_label, same_crs
+from comix_cli.scene.grid import Bounds, Grid, crs_label, extent_label, same_crs
 from comix_cli.scene.labels import GroundTruth, read_ground_truth
 from comix_cli.scene.metric import NOWHERE, metric_crs
 from comix_cli.scene.pieces import clipped
@@ -62,6 +63,7 @@ def read_ground(
     frame = read_frame(options.path, options.layer, _WORDS)
     source = _source_crs(frame, options, grid, progress)
     bounds = _bounds(frame, options.path)
+    _check_degrees(bounds, source, options.path)
     metric = metric_crs(source, bounds)
     extent = _outline(bounds, source, metric) if grid is None else footprint(grid, metric)
     truth = read_ground_truth(
@@ -105,6 +107,22 @@ def _bounds(frame: geopandas.GeoDataFrame, path: str) -> Bounds:
     if not all(np.isfinite([left, bottom, right, top])):
         raise LabelError("no feature has a geometry", path=path)
     return left, bottom, right, top
+
+
+def _check_degrees(bounds: Bounds, source: CRS, path: str) -> None:
+    """Refuse metres in a CRS of degrees: what GeoJSON without a CRS is taken for.
+
+    Raises:
+        LabelError: No such place is on the Earth.
+    """
+    most = 90 / math.degrees(source.units_factor[1]) if source.is_geographic else math.inf
+    if max(abs(bounds[1]), abs(bounds[3])) > most * 1.01:
+        raise LabelError(
+            f"its coordinates are no degrees ({extent_label(bounds)}), but its CRS is "
+            f"{crs_label(source)}",
+            path=path,
+            remedy="write it with its true CRS, for example with ogr2ogr -a_srs",
+        )
 
 
 def _source_crs(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,7 @@ from comix_cli.scene.split import (
     BUFFERS_PER_BLOCK,
     LEAST_BUFFERS_PER_BLOCK,
     default_block,
-    extent_side,
-    tidy,
+    default_buffer,
 )
 from comix_cli.scene.variogram import Variogram
 from comix_cli.tools.reference import TruthOptions
@@ -23,8 +21,6 @@ from comix_cli.tools.reference import TruthOptions
 Method = Literal["blocks", "polygons", "random"]
 
 NAMES = ("train", "validation", "test")
-# A default buffer beyond this share of the extent would leave too few blocks.
-MOST_BUFFER = 1 / 20
 
 
 @dataclass(frozen=True)
@@ -145,26 +141,7 @@ def make_plan(
     if options.buffer is not None:
         buffer, source = options.buffer, "given"
     else:
-        most = extent_side(truth) * MOST_BUFFER
-        if options.block is not None:
-            most = min(most, options.block / BUFFERS_PER_BLOCK)
-        buffer, source = _default_buffer(variograms, most)
+        buffer, source = default_buffer(truth, variograms.values(), options.block)
     if options.method == "polygons":
         return Plan(buffer, source, None)
     return Plan(buffer, source, options.block or default_block(truth, buffer))
-
-
-def _default_buffer(variograms: Mapping[str, Variogram], most: float) -> tuple[float, str]:
-    """The longest range that is known, but not more than fits."""
-    known = [v.range or v.longer_than for v in variograms.values()]
-    longest = max((length for length in known if length is not None), default=None)
-    if longest is None:
-        return 0.0, "none: the autocorrelation range is not known"
-    if longest <= most:
-        return tidy(longest), "the autocorrelation range"
-    return _tidy_down(most), f"what fits; the autocorrelation reaches {longest:.3g} m"
-
-
-def _tidy_down(length: float) -> float:
-    step = 10.0 ** (math.floor(math.log10(length)) - 1)
-    return float(f"{math.floor(length / step) * step:.2g}")

@@ -19,7 +19,7 @@ def test_the_demo_leaves_everything_to_look_at(tmp_path: Path) -> None:
     assert outcome.code == 0, outcome.err
     assert files(tmp_path / "out") == {
         "hsi.tif", "lidar.tif", "train.gpkg", "test.gpkg", "comix.toml", "model.safetensors",
-        "map.tif", "map.tif.aux.xml", "map.qml", "report.json", "map.png",
+        "map.tif", "map.tif.aux.xml", "map.qml", "report.json", "report.html", "map.png",
     }  # fmt: skip
     assert "overall accuracy" in outcome.out
     assert (tmp_path / "out" / "map.png").read_bytes().startswith(b"\x89PNG")
