@@ -151,6 +151,7 @@ def _area_weighted(
         "intervals": "1.96 standard errors",
         "map_pixels": total,
         "map_area_m2": area_m2,
+        "population_area_m2": area_m2,
         "overall_accuracy": _estimate(found.overall_accuracy, 1),
         "quantity_disagreement": found.quantity_disagreement,
         "allocation_disagreement": max(0.0, found.allocation_disagreement or 0.0),
@@ -165,12 +166,17 @@ def _area_weighted(
                 "producers_accuracy": _estimate(found.producers_accuracy[i], 1),
                 "users_accuracy": _estimate(found.users_accuracy[i], 1),
                 "area_share": _estimate(found.area[i], 1),
-                "area_m2": _estimate(found.area[i].times(area_m2), area_m2),
+                "area_m2": _estimate(_times(found.area[i], area_m2), area_m2),
             }
             for i, (code, name) in enumerate(classes)
         ],
         "unsampled": [classes[i][1] for i in found.unsampled],
     }
+
+
+def _times(share: Estimate, area: float) -> Estimate:
+    value, error = (None if x is None else x * area for x in (share.value, share.standard_error))
+    return Estimate(value, error)
 
 
 def _estimate(found: Estimate, most: float) -> dict[str, Any]:

@@ -55,7 +55,9 @@ class AreaWeighted:
     Attributes:
         estimates: The estimates, of the classes in the matrix's order.
         map_pixels: Pixels of each class in the whole map.
-        map_area_m2: The area of all of them; None where it is not known.
+        map_areas_m2: Their ground.
+        population_m2: The ground that the estimates are about: of the strata that hold samples.
+        unsampled: What the other strata are called.
         by_design: Whether the strata are those of a sample design and not the map's classes.
         clustered: What takes the place of the estimators' own standard errors; None where each
             pixel is a draw of its own.
@@ -63,7 +65,9 @@ class AreaWeighted:
 
     estimates: MapEstimates
     map_pixels: Sequence[int]
-    map_area_m2: float | None
+    map_areas_m2: Sequence[float]
+    population_m2: float
+    unsampled: Sequence[str]
     by_design: bool
     clustered: Clustered | None
 
@@ -210,48 +214,46 @@ def _area_weighted(area: AreaWeighted, classes: Sequence[tuple[int, str]]) -> di
         "strata": "sample design" if area.by_design else "map classes",
         "intervals": area.method,
         "map_pixels": sum(area.map_pixels),
-        "map_area_m2": area.map_area_m2,
+        "map_area_m2": sum(area.map_areas_m2),
+        "population_area_m2": area.population_m2,
         "overall_accuracy": area.figure(estimates.overall_accuracy, "overall_accuracy"),
         "quantity_disagreement": estimates.quantity_disagreement,
         "allocation_disagreement": estimates.allocation_disagreement,
         "kappa": estimates.kappa,
         "per_class": [_area_of_class(area, k, *each) for k, each in enumerate(classes)],
-        # Strata of a design need not be classes.
-        "unsampled": [] if area.by_design else [classes[k][1] for k in estimates.unsampled],
+        "unsampled": list(area.unsampled),
     }
 
 
 def _area_of_class(area: AreaWeighted, k: int, code: int, name: str) -> dict[str, Any]:
-    estimates, total = area.estimates, sum(area.map_pixels)
-    mapped = area.map_pixels[k] / total if total else None
+    estimates, total = area.estimates, sum(area.map_areas_m2)
     share = area.figure(estimates.area[k], "area", k)
     return {
         "code": code,
         "name": name,
         "mapped_pixels": area.map_pixels[k],
-        "mapped_share": mapped,
-        "mapped_area_m2": _scaled(mapped, area.map_area_m2),
+        "mapped_share": area.map_areas_m2[k] / total if total else None,
+        "mapped_area_m2": area.map_areas_m2[k],
         **{
             key: area.figure(getattr(estimates, key)[k], key, k)
             for key in ("producers_accuracy", "users_accuracy")
         },
         "area_share": share,
-        "area_m2": _times(share, area.map_area_m2),
+        "area_m2": _times(share, area.population_m2),
     }
 
 
-def _times(figure: Mapping[str, Any], factor: float | None) -> dict[str, Any]:
+def _times(figure: Mapping[str, Any], factor: float) -> dict[str, Any]:
     """A figure in another unit, such as a share of an area as an area."""
     pair = figure["interval_95"]
+    value, error = (
+        None if x is None else x * factor for x in (figure["value"], figure["standard_error"])
+    )
     return {
-        "value": _scaled(figure["value"], factor),
-        "standard_error": _scaled(figure["standard_error"], factor),
-        "interval_95": None if pair is None or factor is None else [end * factor for end in pair],
+        "value": value,
+        "standard_error": error,
+        "interval_95": None if pair is None else [end * factor for end in pair],
     }
-
-
-def _scaled(value: float | None, factor: float | None) -> float | None:
-    return None if value is None or factor is None else value * factor
 
 
 def _figure(value: float | None, error: float | None, interval: Interval | None) -> dict[str, Any]:

@@ -100,7 +100,8 @@ def _cells(estimate: Mapping[str, Any]) -> Row:
 def _estimated_overall(weighted: Mapping[str, Any]) -> Iterable[Row]:
     yield [f"estimate for the whole map ({weighted['estimator']})", "value", *_ENDS]
     yield ["map_pixels", weighted["map_pixels"], "", "", ""]
-    yield ["map_area_m2", weighted["map_area_m2"], "", "", ""]
+    for key in ("map_area_m2", "population_area_m2"):
+        yield [key, weighted[key], "", "", ""]
     yield ["overall_accuracy", *_cells(weighted["overall_accuracy"])]
     for key in ("kappa", *_DISAGREEMENT):
         yield [key, weighted[key], "", "", ""]

@@ -123,6 +123,8 @@ def _validated(found: Mapping[str, Any] | None) -> str:
     """How good the last weights were on ground that did not train."""
     if found is None:
         return ""
-    overall = found["history"][-1]["overall_accuracy"]
+    last = found["history"][-1]
     where = found.get("file") or f"{counted(found['blocks'], 'block')} held out"
-    return f"; validation: {percent(overall)} % of {found['pixels']} pixels ({where})"
+    return (
+        f"; validation: {percent(last['overall_accuracy'])} % of {last['pixels']} pixels ({where})"
+    )

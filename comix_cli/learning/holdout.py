@@ -78,6 +78,28 @@ class SomeLabels:
         return np.where(mask(window), indices, IGNORE_INDEX), 0
 
 
+@dataclass
+class LabelsApart:
+    """Labels that judge, without the pixels that train as well.
+
+    Attributes:
+        judging: The labels.
+        training: The labels that train.
+        shared: Pixels that have been left out so far.
+    """
+
+    judging: Labels
+    training: Labels
+    shared: int = 0
+
+    def read(self, window: Window) -> tuple[NDArray[np.int64], int]:
+        """`(H, W)` class indices with `IGNORE_INDEX` elsewhere, and pixels lost to overlaps."""
+        indices, lost = self.judging.read(window)
+        both = (indices != IGNORE_INDEX) & (self.training.read(window)[0] != IGNORE_INDEX)
+        self.shared += int(np.count_nonzero(both))
+        return np.where(both, IGNORE_INDEX, indices), lost
+
+
 @dataclass(frozen=True)
 class _Blocks:
     """How many labelled pixels of each class every block holds; blocks without any are left out.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -155,11 +156,13 @@ def fit(
             _refuse_nan(losses)
             average.update()
             if judge is not None and looks.is_due(clock.done(len(losses))):
-                said = judge(len(losses), average.state())
+                with parts.paused(), clock.kept_free_at_the_end():
+                    said = judge(len(losses), average.state())
             status = f"loss {_recent(losses):.3f} {said}".rstrip()
             task.advance(clock.steps_worth(len(losses)), status=status)
         if judge is not None and not looks.at_the_end:
-            judge(len(losses), average.state())
+            with parts.paused():
+                judge(len(losses), average.state())
     return TrainingResult(average.state(), tuple(losses), clock.seconds)
 
 
@@ -233,6 +236,14 @@ class _Clock:
         self._recipe = recipe
         self._start = time.monotonic()
         self._shown = 0.0
+        self._reserved = 0.0
+
+    @contextmanager
+    def kept_free_at_the_end(self) -> Iterator[None]:
+        """What is done once more after the last step, and has to fit into the budget too."""
+        before = self.seconds
+        yield
+        self._reserved = max(self._reserved, self.seconds - before)
 
     @property
     def seconds(self) -> float:
@@ -244,7 +255,7 @@ class _Clock:
         if self._recipe.max_minutes is None or steps == 0:
             return by_steps
         # The step to come takes time as well: without it the budget would be overrun by a step.
-        spent = self.seconds * (1 + 1 / steps)
+        spent = self.seconds * (1 + 1 / steps) + self._reserved
         return max(by_steps, spent / (60 * self._recipe.max_minutes))
 
     def steps_worth(self, steps: int) -> float:
@@ -288,6 +299,11 @@ class _Parts:
         self._chips = recipe.batch_size // parts
         rank = fabric.global_rank
         self._rng = np.random.default_rng([recipe.seed, rank] if rank else recipe.seed)
+        self._reading = threading.Lock()
+
+    def paused(self) -> AbstractContextManager[Any]:
+        """Nothing is drawn meanwhile: rasters may be read by one thread at a time only."""
+        return self._reading
 
     @contextmanager
     def drawn_ahead(self) -> Iterator[Callable[[], list[Chip]]]:
@@ -306,10 +322,11 @@ class _Parts:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _draw(self) -> list[Chip]:
-        return [
-            draw_batch(self._sampler, self._recipe, self._chips, self._rng)
-            for _ in range(self._recipe.accumulate)
-        ]
+        with self._reading:
+            return [
+                draw_batch(self._sampler, self._recipe, self._chips, self._rng)
+                for _ in range(self._recipe.accumulate)
+            ]
 
 
 def draw_batch(sampler: Sampler, recipe: Recipe, size: int, rng: np.random.Generator) -> Chip:

@@ -68,6 +68,8 @@ class Validator:
     def matrix(self, weights: Mapping[str, Tensor]) -> NDArray[np.int64]:
         """Pixels `(classes, classes)` by `[reference, predicted]`, with these weights."""
         self._network.load_state_dict(dict(weights))
+        # The copy was made before the network came to its device.
+        self._network.to(next(iter(weights.values())).device)
         counts = np.zeros(self._classes**2, np.int64)
         for window in self._windows:
             chip = self._sampler.read(window)

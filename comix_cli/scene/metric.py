@@ -43,9 +43,9 @@ def metric_crs(crs: CRS, bounds: Bounds) -> CRS:
         return crs
     left, bottom, right, top = bounds
     x, y = (left + right) / 2, (bottom + top) / 2
-    if not own.is_geographic and _is_true(own, x, y):
+    if not own.is_geographic and is_true_at(own, x, y):
         return crs
-    lon, lat = _degrees(own, x, y)
+    lon, lat = longitude_latitude(own, x, y)
     around = pyproj.crs.ProjectedCRS(
         LambertAzimuthalEqualAreaConversion(round(lat, 6), round(lon, 6)),
         name="metres around the ground",
@@ -59,21 +59,21 @@ def reprojected(truth: GroundTruth, crs: CRS) -> GroundTruth:
     return replace(truth, geometries=reproject(truth.geometries, truth.crs, crs), crs=crs)
 
 
-def _is_true(crs: pyproj.CRS, x: float, y: float) -> bool:
+def is_true_at(crs: pyproj.CRS, x: float, y: float) -> bool:
     """Whether a hundred units to the east and to the north are a hundred metres on the ground."""
     geod = crs.get_geod()
     if geod is None:
         return True
-    here = _degrees(crs, x, y)
+    here = longitude_latitude(crs, x, y)
     for step in ((100.0, 0.0), (0.0, 100.0)):
-        there = _degrees(crs, x + step[0], y + step[1])
+        there = longitude_latitude(crs, x + step[0], y + step[1])
         metres = geod.inv(*here, *there)[2]
         if not math.isclose(metres, 100.0, rel_tol=TOLERANCE):
             return False
     return True
 
 
-def _degrees(crs: pyproj.CRS, x: float, y: float) -> tuple[float, float]:
+def longitude_latitude(crs: pyproj.CRS, x: float, y: float) -> tuple[float, float]:
     """Longitude and latitude in degrees, on the CRS's own datum."""
     import pyproj  # noqa: PLC0415
 

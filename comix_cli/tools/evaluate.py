@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from comix_cli.accuracy.agreement import AgreementPicture
 from comix_cli.accuracy.bootstrap import Contributions, cluster_spreads
@@ -123,26 +124,23 @@ def _document(
     provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
     classes, found = comparison.classes(), comparison.contributions()
-    map_pixels = [totals.pixels.get(code, 0) for code, _ in classes]
+    areas = [totals.areas_m2.get(code, 0.0) for code, _ in classes]
     clustered = Clustered(
-        cluster_spreads(found, np.array(map_pixels), replicates=REPLICATES, seed=SEED),
+        cluster_spreads(found, np.array(areas), replicates=REPLICATES, seed=SEED),
         unit="samples" if design else unit_of(reference),
         clusters=found.clusters,
         replicates=REPLICATES,
         seed=SEED,
     )
-    matrix = found.matrix()
-    area = AreaWeighted(
-        by_stratum(comparison.by_stratum(), design.stratum_pixels.tolist())
-        if design
-        else by_map_class(matrix, map_pixels),
-        map_pixels,
-        totals.area_m2,
-        by_design=design is not None,
-        clustered=None if _is_one_pixel_each(found) else clustered,
-    )
+    pixels = [totals.pixels.get(code, 0) for code, _ in classes]
+    by_class = _WholeMap(classes, pixels, areas, totals.pixel_m2)
+    own = None if _is_one_pixel_each(found) else clustered
+    if design is None:
+        area = by_class.by_map_class(found, own)
+    else:
+        area = by_class.by_design(comparison.by_stratum(), design, own)
     return report_document(
-        matrix,
+        found.matrix(),
         classes,
         comparison.excluded,
         clustered,
@@ -150,6 +148,46 @@ def _document(
         overlaps=comparison.overlaps(reference.class_of_feature()),
         provenance=provenance,
     )
+
+
+@dataclass(frozen=True)
+class _WholeMap:
+    """What the whole map holds of each class, in the order of the matrix."""
+
+    classes: Sequence[tuple[int, str]]
+    pixels: Sequence[int]
+    areas_m2: Sequence[float]
+    pixel_m2: float
+
+    def by_map_class(self, found: Contributions, clustered: Clustered | None) -> AreaWeighted:
+        """Estimates with the map's classes as strata."""
+        estimates = by_map_class(found.matrix(), self.areas_m2)
+        lost = set(estimates.unsampled)
+        return AreaWeighted(
+            estimates,
+            self.pixels,
+            self.areas_m2,
+            sum(area for k, area in enumerate(self.areas_m2) if k not in lost),
+            [self.classes[k][1] for k in estimates.unsampled],
+            by_design=False,
+            clustered=clustered,
+        )
+
+    def by_design(
+        self, counts: NDArray[np.int64], design: SampleDesign, clustered: Clustered | None
+    ) -> AreaWeighted:
+        """Estimates with the strata of a sample, whose pixels are as large as the map's mean."""
+        estimates = by_stratum(counts, design.stratum_pixels.tolist())
+        sampled = np.delete(design.stratum_pixels, list(estimates.unsampled))
+        return AreaWeighted(
+            estimates,
+            self.pixels,
+            self.areas_m2,
+            float(sampled.sum()) * self.pixel_m2,
+            [design.names[stratum] for stratum in estimates.unsampled],
+            by_design=True,
+            clustered=clustered,
+        )
 
 
 def _is_one_pixel_each(found: Contributions) -> bool:
@@ -188,7 +226,8 @@ def check_report_paths(
         UsageError: A format that does not exist, or one file for two reports.
         OutputError: A file exists, is an input, or cannot be written.
     """
-    inputs = [options.map_path, options.truth.path, *filter(None, (options.design,))]
+    named = (options.map_path, options.truth.path, options.design, options.class_map)
+    inputs = [str(path) for path in named if path is not None]
     for option, path in wanted.items():
         suffixes = PAGE_SUFFIXES if option == "--report" else REPORT_SUFFIXES
         if path.suffix.lower() not in suffixes:
@@ -206,6 +245,9 @@ def check_report_paths(
 def check_threshold(document: Mapping[str, Any], least: float | None) -> None:
     """Refuse a map that is worse than what is asked for.
 
+    What counts is the overall accuracy of the compared pixels, or of the whole map where they are a
+    sample of it.
+
     Args:
         document: The report.
         least: The least overall accuracy, 0 to 1; None for any.
@@ -215,7 +257,9 @@ def check_threshold(document: Mapping[str, Any], least: float | None) -> None:
     """
     if least is None:
         return
-    found = document["overall_accuracy"]
+    found, weighted = document["overall_accuracy"], document["area_weighted"]
+    if document["provenance"]["design"] and weighted is not None:
+        found = weighted["overall_accuracy"]["value"]
     if found is None or found < least:
         reached = "undefined" if found is None else f"{100 * found:.2f} %"
         raise ThresholdError(

@@ -27,6 +27,7 @@ class SampleDesign:
         rows: Row of each pixel in the map, `(n,)`.
         cols: Its column, `(n,)`.
         strata: Number of its stratum, from 0, `(n,)`.
+        names: What each stratum is called, `(strata,)`.
         stratum_pixels: Pixels of each stratum in the whole map, `(strata,)`.
         outside: Points that lie beyond the map.
     """
@@ -35,6 +36,7 @@ class SampleDesign:
     rows: NDArray[np.int64]
     cols: NDArray[np.int64]
     strata: NDArray[np.int64]
+    names: tuple[str, ...]
     stratum_pixels: NDArray[np.int64]
     outside: int
 
@@ -85,9 +87,18 @@ def read_design(path: str, grid: Grid, *, layer: str | None = None) -> SampleDes
         rows=np.floor(rows[inside]).astype(np.int64),
         cols=np.floor(cols[inside]).astype(np.int64),
         strata=strata[inside],
+        names=_names(frame, strata, names.tolist()),
         stratum_pixels=largest,
         outside=int((~inside).sum()),
     )
+
+
+def _names(frame: Any, strata: NDArray[np.int64], numbers: list[int]) -> tuple[str, ...]:
+    """The column `stratum_name` where there is one, else the numbers."""
+    if "stratum_name" not in frame.columns:
+        return tuple(f"stratum {number}" for number in numbers)
+    named = frame["stratum_name"].astype(str).to_numpy()
+    return tuple(str(named[np.argmax(strata == k)]) for k in range(len(numbers)))
 
 
 def _check_columns(path: str, frame: Any) -> None:

@@ -180,10 +180,9 @@ def _judge(
 
 def _validation(sides: Sides, judge: Judge | None) -> dict[str, Any] | None:
     """What a model's card says of its validation."""
-    if judge is None or sides.record is None or sides.judging_index is None:
+    if judge is None or sides.record is None:
         return None
-    pixels = int(sides.judging_index.class_pixels.sum())
-    return {**sides.record, "pixels": pixels, "history": judge.history}
+    return {**sides.record, "history": judge.history}
 
 
 def _coarsest_m(stack: Stack) -> float:

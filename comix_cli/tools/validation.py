@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from comix_cli.accuracy.confusion import Accuracy
 from comix_cli.errors import LabelError
-from comix_cli.learning.holdout import Holdout, SomeLabels, hold_out, let_go
+from comix_cli.learning.holdout import Holdout, LabelsApart, SomeLabels, hold_out, let_go
 from comix_cli.learning.samples import (
     TILE,
     LabelIndex,
@@ -25,9 +25,12 @@ from comix_cli.learning.samples import (
 from comix_cli.learning.validation import Validator
 from comix_cli.progress import Progress
 from comix_cli.scene.grid import Grid
+from comix_cli.scene.labels import Reference
 from comix_cli.scene.legend import Legend
+from comix_cli.scene.pixel_rule import CENTRES, PixelRule
 from comix_cli.scene.raster import checksum
 from comix_cli.scene.stack import BlockReader
+from comix_cli.scene.vector import is_raster_file
 from comix_cli.scene.windows import Window
 from comix_cli.tools.reference import TruthOptions, open_reference
 
@@ -107,18 +110,38 @@ def told_apart(
     elif wanted == AUTO:
         yield _held_out(scene, seed, progress)
     else:
-        options, grid = replace(truth, path=wanted), scene.reader.grid
-        with open_reference(options, grid, progress, field=truth.field) as reference:
-            judging = LabelReader(reference, grid, scene.legend, truth.rule)
-            found = index_labels(judging, scene.reader, len(scene.legend), progress)
-            if not found.class_pixels.any():
-                raise LabelError(
-                    "holds no labelled pixel of a class that is trained",
-                    path=wanted,
-                    remedy="give validation ground of the same classes, or --validation none",
-                )
-            record = {"file": wanted, "checksum": checksum(wanted)}
-            yield Sides(scene.labels, scene.index, judging, found, record)
+        with _open_other(wanted, truth, scene.reader.grid, progress) as reference:
+            yield _of_file(wanted, reference, truth.rule, scene, progress)
+
+
+def _open_other(
+    path: str, truth: TruthOptions, grid: Grid, progress: Progress
+) -> AbstractContextManager[Reference]:
+    """Another file, of which the field is known but not the layer; a raster has no options."""
+    rule = CENTRES if is_raster_file(path) else truth.rule
+    options = replace(truth, path=path, layer=None, field=None, rule=rule)
+    return open_reference(options, grid, progress, field=truth.field)
+
+
+def _of_file(
+    path: str, reference: Reference, rule: PixelRule, scene: LabelledScene, progress: Progress
+) -> Sides:
+    """Labels of a file, but for the pixels that train as well."""
+    reader = LabelReader(reference, scene.reader.grid, scene.legend, rule)
+    apart = LabelsApart(reader, scene.labels)
+    found = index_labels(apart, scene.reader, len(scene.legend), progress)
+    if not found.class_pixels.any():
+        cause = "of a class that is trained" if not apart.shared else "that does not train as well"
+        raise LabelError(
+            f"holds no labelled pixel {cause}",
+            path=path,
+            remedy="give validation ground of the same classes elsewhere, or --validation none",
+        )
+    if apart.shared:
+        progress.warn(f"{path}: {apart.shared} pixels train as well, so they do not judge")
+    return Sides(
+        scene.labels, scene.index, apart, found, {"file": path, "checksum": checksum(path)}
+    )
 
 
 def _held_out(scene: LabelledScene, seed: int, progress: Progress) -> Sides:
@@ -153,7 +176,7 @@ class Judge:
 
     Attributes:
         validator: Predicts the chips.
-        history: Step, overall and average accuracy and kappa of each look.
+        history: Of each look the step, the pixels judged by, overall and average accuracy, kappa.
     """
 
     validator: Validator
@@ -161,12 +184,13 @@ class Judge:
 
     def __call__(self, step: int, weights: Mapping[str, Tensor]) -> str:
         """Look, and say in a few words what came of it."""
-        accuracy = Accuracy.from_matrix(self.validator.matrix(weights))
+        matrix = self.validator.matrix(weights)
+        accuracy = Accuracy.from_matrix(matrix)
         figures = {
             "overall_accuracy": accuracy.overall_accuracy,
             "average_accuracy": accuracy.average_accuracy,
             "kappa": accuracy.kappa,
         }
-        self.history.append({"step": step, **figures})
+        self.history.append({"step": step, "pixels": int(matrix.sum()), **figures})
         overall = accuracy.overall_accuracy
         return "" if overall is None else f"validation {100 * overall:.1f} %"

@@ -44,7 +44,7 @@ def test_undefined_figures_are_dashes(capsys: pytest.CaptureFixture[str]) -> Non
     assert (percent(0.12345), number(0.12345)) == ("12.35", "0.1235")
     nothing = Clustered(None, "polygons", 0, 1000, 0)
     empty = np.zeros((1, 1), np.int64)
-    area = AreaWeighted(by_map_class(empty, [5]), [5], None, False, nothing)
+    area = AreaWeighted(by_map_class(empty, [5]), [5], [50.0], 0.0, ["roof"], False, nothing)
     excluded = {"nodata": 3, "outside": 0}
     print_report(report_document(empty, [(1, "roof")], excluded, nothing, area))
     text = capsys.readouterr().out

@@ -264,7 +264,7 @@ def test_a_sample_counts_by_its_design(folder: Path) -> None:
     assert weighted["estimator"] == "Stehman 2014"
     expected = (20 * 2 / 3 + 27 * 2 / 3) / 47
     assert weighted["overall_accuracy"]["value"] == pytest.approx(expected)
-    variance = (20**2 + 27**2) * (2 / 3 * 1 / 3) / 2 / 47**2
+    variance = (20**2 * (1 - 3 / 20) + 27**2 * (1 - 3 / 27)) * (2 / 3 * 1 / 3) / 2 / 47**2
     assert weighted["overall_accuracy"]["standard_error"] == pytest.approx(variance**0.5)
     roofs = weighted["per_class"][0]["area_share"]["value"]
     assert roofs == pytest.approx((20 * 2 / 3 + 27 / 3) / 47)

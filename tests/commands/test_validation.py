@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import geopandas
+import numpy as np
 import pytest
+import rasterio
 from cli import Outcome, comix
 from scenes import make_scene
 
@@ -46,10 +48,11 @@ def test_some_of_the_ground_truth_judges_by_default(scene: Path) -> None:
     assert steps == sorted(set(steps))
     assert steps[-1] == 4
     assert all(0 <= look["overall_accuracy"] <= 1 for look in validation["history"])
-    assert f"of {validation['pixels']} pixels ({validation['blocks']} blocks held out)" in said
+    pixels = validation["history"][-1]["pixels"]
+    assert f"of {pixels} pixels ({validation['blocks']} blocks held out)" in said
     everything = trained(scene, "--validation", "none")[0]
     left = sum(training["labelled_pixels"].values())
-    assert left + validation["pixels"] < sum(everything["labelled_pixels"].values())
+    assert left + pixels < sum(everything["labelled_pixels"].values())
     assert everything["validation"] is None
 
 
@@ -62,12 +65,38 @@ def test_two_runs_of_one_seed_are_equal(scene: Path) -> None:
 def test_a_file_may_judge_and_its_classes_go_by_name(scene: Path) -> None:
     frame = geopandas.read_file(scene / "labels.gpkg")
     names = sorted(frame["class"].unique())
-    frame[frame["class"] != names[0]].iloc[::3].to_file(scene / "validation.gpkg")
-    training, said = trained(scene, "--validation", "validation.gpkg")
+    judging = frame[frame["class"] != names[0]].iloc[::3]
+    judging.to_file(scene / "validation.gpkg", layer="another")
+    frame.drop(index=judging.index).to_file(scene / "rest.gpkg", layer="rest")
+    apart = ("--gt", "rest.gpkg", "--layer", "rest", "--validation", "validation.gpkg")
+    training, said = trained(scene, *apart)
     assert training["validation"]["file"] == "validation.gpkg"
     assert "(validation.gpkg)" in said
-    whole = trained(scene, "--validation", "none")[0]
-    assert training["labelled_pixels"] == whole["labelled_pixels"]
+    assert "train as well" not in said
+    # Of the whole ground truth some train and judge at once, which flatters.
+    _, said = trained(scene, *apart[:-1], "labels.gpkg")
+    assert "pixels train as well, so they do not judge" in said
+
+
+def test_a_raster_of_classes_may_judge(scene: Path) -> None:
+    with rasterio.open(scene / "lidar.tif") as lidar:
+        profile = {**lidar.profile, "count": 1, "dtype": "uint8", "nodata": 0}
+        codes = np.zeros((1, *lidar.shape), np.uint8)
+    codes[0, ::2, :] = 1
+    with rasterio.open(scene / "codes.tif", "w", **profile) as raster:
+        raster.write(codes)
+        raster.update_tags(1)
+    frame = geopandas.read_file(scene / "labels.gpkg")
+    numbers = {name: i + 1 for i, name in enumerate(sorted(frame["class"].unique()))}
+    frame.assign(**{"class": frame["class"].map(numbers)}).to_file(scene / "numbers.gpkg")
+    training, _ = trained(scene, "--gt", "numbers.gpkg", "--validation", "codes.tif")
+    assert training["validation"]["file"] == "codes.tif"
+
+
+def test_the_training_ground_itself_cannot_judge(scene: Path) -> None:
+    refused = train(scene, "--validation", "labels.gpkg")
+    assert refused.code == 1
+    assert "holds no labelled pixel that does not train as well" in refused.error
 
 
 def test_a_file_that_cannot_judge_is_refused(scene: Path) -> None:

@@ -22,6 +22,12 @@ def close(estimate: Estimate, value: float, half_width: float, digits: int) -> b
     )
 
 
+def in_hectares(share: Estimate) -> Estimate:
+    assert share.value is not None
+    assert share.standard_error is not None
+    return Estimate(share.value * HECTARES, share.standard_error * HECTARES)
+
+
 def test_the_published_example_to_its_last_digit() -> None:
     found = by_map_class(PUBLISHED.T, PIXELS)
     assert close(found.overall_accuracy, 0.9465, 0.0185, 4)
@@ -31,7 +37,7 @@ def test_the_published_example_to_its_last_digit() -> None:
     for k in range(4):
         assert close(found.users_accuracy[k], *users[k], 3)
         assert close(found.producers_accuracy[k], *producers[k], 3)
-        assert close(found.area[k].times(HECTARES), *areas[k], 1)
+        assert close(in_hectares(found.area[k]), *areas[k], 1)
     assert found.quantity_disagreement == pytest.approx(0.00449, abs=5e-6)
     assert found.allocation_disagreement == pytest.approx(0.04899, abs=5e-6)
     assert found.unsampled == ()
@@ -44,7 +50,8 @@ def test_strata_that_split_a_map_class_weigh_their_own_pixels() -> None:
     counts[1, :, 0] = (5, 5)
     found = by_stratum(counts, (900, 100))
     assert found.overall_accuracy.value == pytest.approx(0.9 * 0.8 + 0.1 * 0.5)
-    variance = 0.9**2 * 0.8 * 0.2 / 9 + 0.1**2 * 0.5 * 0.5 / 9
+    # of each stratum only what is not sampled leaves doubt
+    variance = 0.9**2 * 0.8 * 0.2 / 9 * (1 - 10 / 900) + 0.1**2 * 0.5 * 0.5 / 9 * (1 - 10 / 100)
     assert found.overall_accuracy.standard_error == pytest.approx(variance**0.5)
     assert found.producers_accuracy[1].value == 0
     assert found.users_accuracy[1] == Estimate(None, None)
@@ -113,9 +120,21 @@ def _holds(estimate: Estimate, value: float) -> bool:
     return abs(estimate.value - value) <= estimate.half_width
 
 
-def test_a_stratum_of_one_pixel_that_is_sampled_leaves_no_doubt() -> None:
-    matrix = np.array([[8, 0], [2, 1]])
-    whole, single = by_map_class(matrix, (1000, 1)), by_map_class(matrix, (1000, 50))
-    variance = 1000**2 * 0.8 * 0.2 / 9 / 1001**2
-    assert whole.overall_accuracy.standard_error == pytest.approx(variance**0.5)
+def test_a_stratum_that_is_sampled_whole_leaves_no_doubt() -> None:
+    counts = np.zeros((2, 2, 2), np.int64)
+    counts[0, :, 0] = (8, 2)
+    counts[1, 1, 1] = 1
+    census, single = by_stratum(counts, (1000, 1)), by_stratum(counts, (1000, 50))
+    variance = 1000**2 * (1 - 10 / 1000) * 0.8 * 0.2 / 9 / 1001**2
+    assert census.overall_accuracy.standard_error == pytest.approx(variance**0.5)
     assert single.overall_accuracy.standard_error is None
+    everything = np.array([[[4, 0], [1, 0]]])
+    assert by_stratum(everything, (5,)).users_accuracy[0] == Estimate(0.8, 0.0)
+
+
+def test_many_classes_take_no_more_than_their_matrix() -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.integers(0, 3, (600, 600)) + 50 * np.eye(600, dtype=np.int64)
+    found = by_map_class(matrix, [100] * 600)
+    assert len(found.area) == 600
+    assert sum(e.value or 0 for e in found.area) == pytest.approx(1)

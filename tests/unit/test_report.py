@@ -70,8 +70,8 @@ def test_estimates_for_the_whole_map_stand_beside_the_counts() -> None:
         200_000, 150_000, 3_200_000, 6_450_000,
     )  # fmt: skip
     classes = [(i + 1, name) for i, name in enumerate(("loss", "gain", "forest", "other"))]
-    total = 900.0 * sum(pixels)
-    area = AreaWeighted(by_map_class(matrix, pixels), pixels, total, False, None)
+    areas = [900.0 * n for n in pixels]
+    area = AreaWeighted(by_map_class(matrix, areas), pixels, areas, sum(areas), [], False, None)
     document = report_document(matrix, classes, {}, ONE_POLYGON, area)
     weighted = document["area_weighted"]
     assert weighted["estimator"] == "Olofsson et al. 2014"
@@ -98,7 +98,8 @@ def test_intervals_of_polygons_take_the_place_of_the_estimators_own() -> None:
         cluster_spreads(found, pixels, replicates=99, seed=0), "polygons", 3, 99, 0
     )
     estimates = by_map_class(found.matrix(), pixels.tolist())
-    area = AreaWeighted(estimates, pixels.tolist(), None, False, clustered)
+    areas = (pixels * 2.0).tolist()
+    area = AreaWeighted(estimates, pixels.tolist(), areas, 200.0, [], False, clustered)
     document = report_document(found.matrix(), CLASSES[:2], {}, clustered, area)
     assert document["intervals"]["method"] == "bootstrap over polygons, percentiles"
     weighted = document["area_weighted"]
@@ -108,11 +109,13 @@ def test_intervals_of_polygons_take_the_place_of_the_estimators_own() -> None:
     spread = clustered.spreads.area_weighted.overall_accuracy
     assert spread is not None
     assert weighted["overall_accuracy"]["standard_error"] == spread.standard_error
-    assert weighted["per_class"][0]["area_m2"]["value"] is None
+    share = weighted["per_class"][0]["area_share"]["value"]
+    assert weighted["per_class"][0]["area_m2"]["value"] == pytest.approx(200 * share)
 
 
 def test_one_polygon_tells_nothing_of_how_far_a_figure_may_be_off() -> None:
-    area = AreaWeighted(by_map_class(MATRIX, (5, 5, 0)), (5, 5, 0), 90.0, False, ONE_POLYGON)
+    pixels, areas = (5, 5, 0), (45.0, 45.0, 0.0)
+    area = AreaWeighted(by_map_class(MATRIX, pixels), pixels, areas, 90.0, [], False, ONE_POLYGON)
     weighted = report_document(MATRIX, CLASSES, {}, ONE_POLYGON, area)["area_weighted"]
     assert weighted["overall_accuracy"]["value"] is not None
     assert weighted["overall_accuracy"]["interval_95"] is None
