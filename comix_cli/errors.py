@@ -93,3 +93,8 @@ class ThresholdError(ComixError):
 def counted(number: int, noun: str) -> str:
     """A number of things: `1 band`, `2 bands`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def metres(length: float) -> str:
+    """A length to three digits and without exponents: `0.35 m`, `28.7 m`, `3300 m`."""
+    return f"{float(f'{length:.3g}'):.12g} m"
