@@ -100,3 +100,8 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     """Names for a message, cut where there are too many to read."""
     shown = ", ".join(f"'{name}'" for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def metres(length: float) -> str:
+    """A length to three digits and without exponents: `0.35 m`, `28.7 m`, `3300 m`."""
+    return f"{float(f'{length:.3g}'):.12g} m"

@@ -22,6 +22,13 @@ AXES = "rows = reference (ground truth), columns = predicted (map)"
 PER_CLASS = ("producers_accuracy", "users_accuracy", "f1", "iou")
 OVERALL = ("overall_accuracy", "average_accuracy", "kappa")
 NORMAL = "1.96 standard errors"
+# What is told of reference pixels that are not compared.
+CAUSES = {
+    "nodata": "where the map has no data",
+    "outside": "outside the map",
+    "overlap": "under features of different classes",
+    "unmapped_class": "of classes that the map lacks",
+}
 
 
 @dataclass(frozen=True)

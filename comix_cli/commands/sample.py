@@ -31,8 +31,8 @@ _ALLOCATIONS = ("proportional", "equal", "optimal")
 @click.option("--size", type=click.IntRange(min=1), help="How many points.")
 @click.option("--target-se", "target_error", metavar="SHARE",
               type=click.FloatRange(0, 0.5, min_open=True),
-              help="As many points as give overall accuracy this standard error.  "
-                   "[default: 0.01, without --size]")  # fmt: skip
+              help="As many points as give overall accuracy this standard error where they are "
+                   "allocated optimally.  [default: 0.01, without --size]")  # fmt: skip
 @click.option("--allocation", type=click.Choice(_ALLOCATIONS), default="proportional",
               show_default=True, help="How points are divided among the classes.")  # fmt: skip
 @click.option("--expected-ua", "expected", multiple=True, metavar="[CLASS=]SHARE",

@@ -7,15 +7,9 @@ from typing import Any
 
 import click
 
+from comix_cli.accuracy.report import CAUSES
 from comix_cli.commands.display import number, percent, print_table
 
-# What is told of ground truth that is not compared.
-LEFT_OUT = {
-    "nodata": "where the map has no data",
-    "outside": "outside the map",
-    "overlap": "in polygons of different classes",
-    "unmapped_class": "of classes that the map lacks",
-}
 _SQUARE_METRES_IN_A_HECTARE = 10_000
 
 
@@ -45,9 +39,7 @@ def _print_counted(document: Mapping[str, Any]) -> None:
         ("class", "reference pixels", "producer's", "user's", "F1", "IoU"),
         rows,
     )
-    left_out = ", ".join(
-        f"{n} {LEFT_OUT.get(cause, cause)}" for cause, n in document["excluded"].items() if n
-    )
+    left_out = ", ".join(f"{n} {CAUSES[cause]}" for cause, n in document["excluded"].items() if n)
     click.echo(
         f"overall accuracy {percent(document['overall_accuracy'])} %{_interval(intervals)}, "
         f"average accuracy {percent(document['average_accuracy'])} %, "

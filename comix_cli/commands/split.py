@@ -14,7 +14,7 @@ from comix_cli.commands.options import (
     common_options,
     overwrite_option,
 )
-from comix_cli.errors import UsageError
+from comix_cli.errors import UsageError, metres
 
 _METRES = click.FloatRange(min=0, min_open=True)
 _PERCENT_SUM = 100.0
@@ -164,16 +164,16 @@ def _share(value: float | None) -> str:
 
 def _lines(document: dict[str, Any]) -> list[str]:
     parameters = document["parameters"]
-    block = "" if parameters["block_m"] is None else f"blocks of {parameters['block_m']:.4g} m, "
+    block = "" if parameters["block_m"] is None else f"blocks of {metres(parameters['block_m'])}, "
     lines = [
-        f"{block}buffer of {parameters['buffer_m']:.4g} m ({parameters['buffer_from']}), "
+        f"{block}buffer of {metres(parameters['buffer_m'])} ({parameters['buffer_from']}), "
         f"seed {parameters['seed']}"
     ]
     for each in document["distances"]:
         one, other = each["sets"]
         lines.append(
-            f"{one} to {other}: at least {each['minimum_m']:.4g} m, half of {other} is "
-            f"{each['median_m']:.4g} m away or more"
+            f"{one} to {other}: at least {metres(each['minimum_m'])}, half of {other} is "
+            f"{metres(each['median_m'])} away or more"
         )
     titles = {"classes": "classes", "image": "first principal component of the image"}
     for name, found in document["autocorrelation"].items():
@@ -181,7 +181,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
             lines.append(f"autocorrelation range of the {titles[name]}: {found['reason']}")
         else:
             lines.append(
-                f"autocorrelation range of the {titles[name]}: {found['range_m']:.3g} m "
+                f"autocorrelation range of the {titles[name]}: {metres(found['range_m'])} "
                 f"({found['model']} model)"
             )
     return lines

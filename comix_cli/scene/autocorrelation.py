@@ -123,7 +123,8 @@ def points_on(
 def _one_point_on_each(
     shapes: NDArray[Any], kinds: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    found = np.array(shapely.get_coordinates(shapely.point_on_surface(shapes)))
+    found = np.empty((len(shapes), 2))
+    found[kinds == 0] = shapely.get_coordinates(shapes[kinds == 0])
     lines = kinds == 1
     along = shapely.line_interpolate_point(shapes[lines], rng.random(lines.sum()), normalized=True)
     found[lines] = shapely.get_coordinates(along)
@@ -136,7 +137,8 @@ def _one_point_on_each(
         found[open_[inside]] = np.stack([x, y], axis=1)[inside]
         open_ = open_[~inside]
         if not open_.size:
-            break
+            return found
+    found[open_] = shapely.get_coordinates(shapely.point_on_surface(shapes[open_]))
     return found
 
 

@@ -19,8 +19,6 @@ from scipy.sparse.csgraph import connected_components
 from comix_cli.errors import UsageError
 from comix_cli.scene.labels import GroundTruth
 
-# What geometries measure, by their number of dimensions.
-MEASURES = ("points", "length_m", "area_m2")
 # A mistyped block size would take hours and all memory.
 MOST_PIECES = 2_000_000
 

@@ -17,7 +17,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from comix_cli.errors import LabelError, counted
+from comix_cli.errors import LabelError, counted, metres
 from comix_cli.scene.apart import Surroundings, keep_apart, stakes
 from comix_cli.scene.assign import assign, badness
 from comix_cli.scene.labels import GroundTruth
@@ -35,8 +35,8 @@ BUFFERS_PER_BLOCK = 4
 MOST_BUFFER = 1 / 20
 # Below, a block between two others would be taken wholly.
 LEAST_BUFFERS_PER_BLOCK = 2
-# Different assignments are tried, as many as this number of pieces allows.
-_PIECES_TO_TRY = 100_000
+# Different assignments are tried, as many as this number of vertices allows.
+_VERTICES_TO_TRY = 2_000_000
 _TRIES = (3, 24)
 # Sets that hang together lose less to the buffer, scattered ones are balanced better. The tries
 # weigh lost ground and lacking classes in these ways by turns; what is left in the end decides.
@@ -125,7 +125,7 @@ def default_buffer(
         most = min(most, block / BUFFERS_PER_BLOCK)
     if longest <= most:
         return tidy(longest), "the autocorrelation range"
-    return tidy(most, up=False), f"what fits; the autocorrelation reaches {longest:.3g} m"
+    return tidy(most, up=False), f"what fits; the autocorrelation reaches {metres(longest)}"
 
 
 def tidy(length: float, *, up: bool = True) -> float:
@@ -217,7 +217,7 @@ def divide_folds(
 def _as_split(sets: tuple[Pieces, ...], strata: Strata, buffer: float) -> Split:
     if not all(len(each) for each in sets):
         raise LabelError(
-            f"a buffer of {buffer:.4g} m leaves nothing of a set",
+            f"a buffer of {metres(buffer)} leaves nothing of a set",
             path=sets[0].truth.path,
             remedy="give a smaller --buffer, other blocks (--block) or fewer sets",
         )
@@ -246,7 +246,8 @@ def _assignments(
     weights = strata.amounts(pieces.truth, pieces.groups, pieces.group_count)
     by_group = (weights / np.where(strata.totals > 0, strata.totals, 1.0)).mean(axis=1)
     near = stakes(pieces, by_group, buffer)
-    tries = int(np.clip(_PIECES_TO_TRY // len(pieces), *_TRIES))
+    vertices = int(shapely.get_num_coordinates(pieces.truth.geometries).sum())
+    tries = int(np.clip(_VERTICES_TO_TRY // vertices, *_TRIES))
     for stake, lack in islice(cycle(_WEIGHTS), tries):
         yield assign(weights, shares, near, rng, stake_weight=stake, lack_weight=lack)
 

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 from scipy.spatial import cKDTree
 
+from comix_cli.errors import metres
+
 Floats = NDArray[np.float64]
 
 # Lags grow by a constant factor, since a range may be a thousandth of the extent or half of it.
@@ -220,9 +222,9 @@ def _doubt(
     sill = nugget + structure
     evidence = _evidence(measured, sill, distance)
     if structure < LEAST_STRUCTURE * sill or evidence < LEAST_EVIDENCE:
-        return f"neighbours {first:.3g} m apart are no more alike than any others", None
+        return f"neighbours {metres(first)} apart are no more alike than any others", None
     if distance > longest:
-        return f"it is longer than {longest:.3g} m, the longest distance looked at", longest
+        return f"it is longer than {metres(longest)}, the longest distance looked at", longest
     return None, None
 
 

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from comix_cli.accuracy.agreement import AgreementPicture
 from comix_cli.accuracy.estimate import Z_95
+from comix_cli.accuracy.report import CAUSES
 from comix_cli.errors import counted
 from comix_cli.files import write_atomic_text
 from comix_cli.tools.html_pictures import error_map, matrix_picture
@@ -28,12 +29,6 @@ _SQUARE_METRES = 10_000.0  # of a hectare
 _BY_ERRORS = f"{Z_95} standard errors"
 # What a cluster of the bootstrap is, where it is one pixel or was drawn by itself.
 _SINGLE = ("points", "samples")
-LEFT_OUT = {
-    "nodata": "where the map has no data",
-    "outside": "outside the map",
-    "overlap": "under features of different classes",
-    "unmapped_class": "of classes that the map lacks",
-}
 
 
 def write_html(document: Mapping[str, Any], agreement: AgreementPicture | None, path: Path) -> None:
@@ -67,7 +62,7 @@ def render_html(document: Mapping[str, Any], agreement: AgreementPicture | None)
         error_map=None if agreement is None else error_map(agreement),
         how_counted=how_counted(document["intervals"]),
         rule=pixel_rule(truth),
-        left_out=LEFT_OUT,
+        left_out=CAUSES,
         area=area,
         **({} if area is None else _of_area(area, document["intervals"]["unit"])),
     )

@@ -27,7 +27,7 @@ from comix_cli.tools.split_plan import Plan, SplitOptions, make_plan
 from comix_cli.tools.split_report import NamedSet, Result, split_document, warnings_of
 
 # As many points as a GIS shows without waiting.
-MOST_POINTS = 1_000_000
+MOST_POINTS = 300_000
 
 
 def split(options: SplitOptions, progress: Progress) -> dict[str, Any]:

@@ -51,6 +51,9 @@ def check_outputs(options: SplitOptions) -> None:
     overwrite = options.overwrite or folder != options.output
     for name in (*(f"{name}.gpkg" for name in options.names), REPORT):
         check_writable(folder / name, overwrite=overwrite, inputs=inputs)
+    # Sets of an older split go away, so that none of them may be what is cut now.
+    for name in _files_of(folder / REPORT):
+        check_writable(folder / name, overwrite=overwrite, inputs=inputs)
 
 
 def write_split(

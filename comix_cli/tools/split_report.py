@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from comix_cli.errors import counted
+from comix_cli.errors import counted, metres
 from comix_cli.scene.apart import Distance
 from comix_cli.scene.grid import crs_label
 from comix_cli.scene.pieces import Pieces, dimensions, measures
@@ -237,9 +237,9 @@ def warnings_of(options: SplitOptions, ground: Ground, result: Result) -> list[s
 
 def _about_random(ground: Ground, result: Result) -> str:
     reach = " and ".join(
-        f"{v.range:.3g} m in {OF[name]}" for name, v in result.variograms.items() if v.range
+        f"{metres(v.range)} in {OF[name]}" for name, v in result.variograms.items() if v.range
     )
-    pixel = f"pixels are {ground.grid.gsd_m:.3g} m" if ground.grid else "pixels are close"
+    pixel = f"pixels are {metres(ground.grid.gsd_m)}" if ground.grid else "pixels are close"
     return (
         "a random split puts neighbouring pixels into different sets, and neighbours are alike"
         f"{f' (likeness reaches {reach}; {pixel})' if reach else ''}: every accuracy on such a "
@@ -251,12 +251,12 @@ def _about_range(result: Result) -> Iterator[str]:
     short = []
     for name, found in result.variograms.items():
         if found.range is not None and result.plan.buffer < found.range:
-            short.append(f"{found.range:.3g} m in {OF[name]}")
+            short.append(f"{metres(found.range)} in {OF[name]}")
         elif found.longer_than is not None and result.plan.buffer < found.longer_than:
-            short.append(f"more than {found.longer_than:.3g} m in {OF[name]}")
+            short.append(f"more than {metres(found.longer_than)} in {OF[name]}")
     if short:
         yield (
-            f"the buffer of {result.plan.buffer:.3g} m is shorter than the autocorrelation "
+            f"the buffer of {metres(result.plan.buffer)} is shorter than the autocorrelation "
             f"range: {', '.join(short)}; accuracy near the sets' edges flatters"
         )
 
@@ -265,7 +265,7 @@ def _about_loss(result: Result) -> Iterator[str]:
     lost = max(_lost_share(each) for each in result.splits)
     if lost > MUCH_LOST:
         yield (
-            f"the buffer of {result.plan.buffer:.3g} m takes {100 * lost:.0f} % of the ground; "
+            f"the buffer of {metres(result.plan.buffer)} takes {100 * lost:.0f} % of the ground; "
             "a smaller --buffer or a larger --block keeps more"
         )
 

@@ -328,6 +328,10 @@ def test_existing_sets_are_kept_unless_told_otherwise(town: Path) -> None:
     assert (town / "s" / "train.gpkg").read_bytes() == before
     itself = comix(town / "s", "split", "train.gpkg", "-o", ".", "--overwrite", "--field", "class")
     assert "train.gpkg: is an input of this run" in itself.error
+    again = ("--folds", "2", "--overwrite", "--field", "class")  # which would remove the older sets
+    older = comix(town / "s", "split", "test.gpkg", "-o", ".", *again)
+    assert "test.gpkg: is an input of this run" in older.error
+    assert (town / "s" / "train.gpkg").read_bytes() == before
     assert split(town, "--buffer", "0", "--overwrite", "-q").err == ""
 
 
