@@ -61,6 +61,7 @@ def command(state: CommonState, /, **values: Any) -> None:
         check_report_paths,
         check_threshold,
         evaluate,
+        is_page,
         write_report,
     )
 
@@ -75,7 +76,8 @@ def command(state: CommonState, /, **values: Any) -> None:
     least, overwrite = values.pop("min_oa"), values.pop("overwrite")
     asked = {"-o": values.pop("output"), "--report": values.pop("report")}
     wanted = {option: path for option, path in asked.items() if path is not None}
-    options = EvaluateOptions(truth=ground_truth(values), **values)
+    picture = any(is_page(path) for path in wanted.values())
+    options = EvaluateOptions(truth=ground_truth(values), picture=picture, **values)
     check_report_paths(wanted, options, overwrite=overwrite)
     found = evaluate(options, state.display())
     for path in wanted.values():

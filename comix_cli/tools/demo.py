@@ -74,7 +74,7 @@ def demo(
     classify(_classification(options, scene), progress)
     announce("comix evaluate -o report.json --report report.html")
     truth = TruthOptions(str(folder / "test.gpkg"), field="class")
-    found = evaluate(EvaluateOptions(str(folder / "map.tif"), truth), progress)
+    found = evaluate(EvaluateOptions(str(folder / "map.tif"), truth, picture=True), progress)
     for name in ("report.json", "report.html"):
         write_report(found, folder / name)
     save_quicklook(folder / "map.tif", folder / "map.png", title="comix demo")

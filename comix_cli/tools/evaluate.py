@@ -52,6 +52,7 @@ class EvaluateOptions:
         class_map: A CSV of what the map calls the classes of the ground truth.
         design: A stratified sample of the map, as `comix sample` writes it: only its pixels are
             compared, and each counts for its share of the map. None to compare all pixels.
+        picture: Whether to draw where the map is right and wrong, which takes a little longer.
     """
 
     map_path: str
@@ -59,6 +60,7 @@ class EvaluateOptions:
     src_crs: str | None = None
     class_map: Path | None = None
     design: str | None = None
+    picture: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,11 @@ class Evaluation:
 
     Attributes:
         document: The report (see `accuracy/report.py`).
-        agreement: Where the map is right and wrong.
+        agreement: Where the map is right and wrong; None where that was not asked for.
     """
 
     document: dict[str, Any]
-    agreement: AgreementPicture
+    agreement: AgreementPicture | None
 
 
 def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
@@ -90,7 +92,7 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
         known = reference_codes(reference, map_file, renamed)
         design = read_design(options.design, map_file.grid) if options.design else None
         totals = count_map(map_file, progress)
-        picture = _empty_picture(map_file.grid)
+        picture = _empty_picture(map_file.grid) if options.picture else None
         comparison = Comparison(
             map_file, reference, known, totals.pixels, options.truth.rule, design, picture
         )
@@ -195,20 +197,24 @@ def _is_one_pixel_each(found: Contributions) -> bool:
     return int(found.pixels.sum()) == found.clusters
 
 
+def is_page(path: Path) -> bool:
+    """Whether a report of that name is a page, which shows a picture."""
+    return path.suffix.lower() in PAGE_SUFFIXES
+
+
 def write_report(found: Evaluation, path: Path) -> None:
     """Write a report as JSON, CSV or HTML, by the file's suffix.
 
     Raises:
         OutputError: The file cannot be written.
     """
-    suffix = path.suffix.lower()
-    if suffix in PAGE_SUFFIXES:
+    if is_page(path):
         # What makes pages takes half a second to import.
         from comix_cli.tools.html_report import write_html  # noqa: PLC0415
 
         write_html(found.document, found.agreement, path)
     else:
-        as_text = to_csv_text if suffix == ".csv" else to_json_text
+        as_text = to_csv_text if path.suffix.lower() == ".csv" else to_json_text
         write_atomic_text(path, as_text(found.document))
 
 
