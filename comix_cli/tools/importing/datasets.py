@@ -209,7 +209,8 @@ _DFC2018 = Dataset(
             48,
             (
                 Source("20170218_UH_CASI_S4_NAD83.pix"),
-                Source("20170218_UH_CASI_S4_NAD83.tif*"),
+                Source("20170218_UH_CASI_S4_NAD83.tif"),
+                Source("20170218_UH_CASI_S4_NAD83.tiff"),
                 Source("20170218_UH_CASI_S4_NAD83"),
             ),
             keep=48,

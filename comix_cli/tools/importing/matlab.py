@@ -56,7 +56,7 @@ def read_vector(path: str, variable: str) -> NDArray[np.float64] | None:
 def _version(path: str) -> int:
     try:
         return int(matfile_version(path)[0])
-    except (ValueError, MatReadError, OSError, EOFError) as error:
+    except (ValueError, IndexError, MatReadError, OSError) as error:
         raise RasterError("is not a .mat file", path=path, remedy=_DAMAGED) from error
 
 

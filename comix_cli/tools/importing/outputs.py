@@ -11,7 +11,14 @@ from typing import Any
 
 from comix_cli import __version__
 from comix_cli.accuracy.report_text import to_json_text
-from comix_cli.files import check_writable, make_folder, output_errors, partial_folder, publish_all
+from comix_cli.files import (
+    check_writable,
+    make_folder,
+    output_errors,
+    partial_folder,
+    publish_all,
+    sidecar,
+)
 from comix_cli.mapping.writer import VERSION_TAG, Published, check_map_writable, stale_files
 from comix_cli.progress import Progress
 from comix_cli.tools.importing.finding import Files
@@ -73,8 +80,11 @@ def write_outputs(
     with partial_folder(report) as folder, output_errors(report):
         with progress.task("writing", strips) as task:
             for image in images:
-                write_image(image, folder / image.file, tags, task.advance)
-                finished.append((folder / image.file, output / image.file))
+                path, target = folder / image.file, output / image.file
+                write_image(image, path, target, tags, task.advance)
+                if sidecar(path).exists():  # what GeoTIFF cannot hold, such as a rare CRS
+                    finished.append((sidecar(path), sidecar(target)))
+                finished.append((path, target))
             for one in sets:
                 target = output / one.file
                 finished += write_labels(one, legend, folder, target, tags, task.advance)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import rasterio
@@ -24,7 +25,7 @@ _PREDICTORS = {"f": 3, "i": 2, "u": 2}
 
 
 def write_image(
-    image: Image, path: Path, tags: Mapping[str, str], advance: Callable[[], None]
+    image: Image, path: Path, target: Path, tags: Mapping[str, str], advance: Callable[[], None]
 ) -> None:
     """Write an image, band names and centres included.
 
@@ -33,11 +34,12 @@ def write_image(
     Args:
         image: What to write.
         path: The file.
+        target: What an error calls the file.
         tags: Written as TIFF metadata.
         advance: Called after each strip.
 
     Raises:
-        OutputError: GDAL cannot write.
+        OutputError: GDAL cannot write, or what is on the disk is not what was written.
         RasterError: The source cannot be read.
     """
     grid, kind = image.place.grid, np.dtype(image.dtype).kind
@@ -47,16 +49,33 @@ def write_image(
         "nodata": np.nan if kind == "f" else image.pixels.nodata,
         "compress": "deflate", "predictor": _PREDICTORS[kind], "bigtiff": "if_safer", **_TILES,
     }  # fmt: skip
+    written = 0
     try:
         with rasterio.open(path, "w", **profile) as file:
             file.update_tags(**tags, **{CONTENT_TAG: "image"})
             _describe(file, image)
             for row, values in image.pixels.strips(image.bands):
-                window = ((row, row + values.shape[1]), (0, grid.width))
-                file.write(_stored(values, image), window=window)
+                stored = np.ascontiguousarray(_stored(values, image))
+                file.write(stored, window=((row, row + values.shape[1]), (0, grid.width)))
+                written = crc32(stored.data, written)
                 advance()
+        # GDAL reports some write errors only as a warning, or not at all.
+        intact = _checksum(path) == written
     except GDAL_ERRORS as error:
-        raise write_failure(error, path) from error
+        raise write_failure(error, target) from error
+    if not intact:
+        raise write_failure("it came back from the disk changed", target)
+
+
+def _checksum(path: Path) -> int:
+    """The sum over a written image, strip by strip."""
+    total = 0
+    with rasterio.open(path) as file:
+        for row in range(0, file.height, STRIP):
+            rows = (row, min(row + STRIP, file.height))
+            values = np.ascontiguousarray(file.read(window=(rows, (0, file.width))))
+            total = crc32(values.data, total)
+    return total
 
 
 def _describe(file: Any, image: Image) -> None:
