@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import keyword
 import os
 import signal
 import sys
@@ -25,7 +26,7 @@ EXIT_BROKEN_PIPE = 141
 
 # In the order of the work. Modules are imported when they are asked for: torch takes seconds.
 COMMANDS = (
-    "demo", "init", "split", "train", "classify", "sample", "evaluate", "compare", "info",
+    "demo", "import", "init", "split", "train", "classify", "sample", "evaluate", "compare", "info",
 )  # fmt: skip
 
 
@@ -40,7 +41,9 @@ class App(click.Group):
         """The command of that name, or None."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"comix_cli.commands.{cmd_name}")
+        # A module cannot be called like a word of the language, such as `import`.
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        module = importlib.import_module(f"comix_cli.commands.{name}")
         command: click.Command = module.command
         return command
 
