@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from comix_cli.learning.loop import Recipe
+from comix_cli.learning.recipe import Recipe
 from comix_cli.progress import Silent
 from comix_cli.tools.classify import ClassifyOptions, classify
 from comix_cli.tools.evaluate import EvaluateOptions, evaluate

@@ -42,7 +42,7 @@ def command(
 
     The files stay in FOLDER (default: comix-demo) to look at, a picture of the map among them.
     """
-    from comix_cli.learning.loop import Recipe
+    from comix_cli.learning.recipe import Recipe
     from comix_cli.tools.demo import DemoOptions, demo
 
     def announce(line: str) -> None:

@@ -92,7 +92,7 @@ def command(state: CommonState, /, **values: Any) -> None:
     \b
     torchrun --nproc-per-node 4 -m comix_cli train hsi.tif lidar.tif --gt labels.shp
     """
-    from comix_cli.learning.loop import Recipe
+    from comix_cli.learning.recipe import Recipe
     from comix_cli.tools.train import TrainOptions, train
 
     changes = {name: values.pop(name) for name in SPEC_FIELDS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,19 +16,26 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strongly chips are changed; all zero and `flips` off means not at all.
+    """How chips are changed; all zero and `flips` off means not at all.
 
     Attributes:
         flips: Mirror and turn by quarter turns: a scene seen from above has no preferred side.
         gain: Standard deviation of one factor for a whole modality (illumination, calibration).
         band_gain: Standard deviation of a factor for every channel by itself.
         noise: Standard deviation of noise added to every value, in normalised units.
+        band_dropout: Probability that a band of the HSI is set to 0, each by itself.
+        x_dropout: Probability that all of X is set to 0, so that a network does not rely on it.
+        cutmix: Probability that a rectangle of a chip is replaced by that of another chip of the
+            batch, its labels included (Yun et al. 2019).
     """
 
     flips: bool = True
     gain: float = 0.1
     band_gain: float = 0.02
     noise: float = 0.0
+    band_dropout: float = 0.0
+    x_dropout: float = 0.0
+    cutmix: float = 0.0
 
     def __call__(self, chip: Chip, rng: np.random.Generator) -> Chip:
         """A changed copy of the chip."""
@@ -36,7 +44,22 @@ class Augmentation:
             turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
             hsi, x = _turn(hsi, turns, mirror), _turn(x, turns, mirror)
             labels = _turn(labels, turns, mirror)
-        return Chip(self._radiometry(hsi, rng), self._radiometry(x, rng), labels)
+        hsi, x = self._radiometry(hsi, rng), self._radiometry(x, rng)
+        # Where nothing is dropped nothing is drawn: a seed stays what it was.
+        if self.band_dropout:
+            hsi *= rng.random((len(hsi), 1, 1)) >= self.band_dropout
+        if self.x_dropout and rng.random() < self.x_dropout:
+            x = np.zeros_like(x)
+        return Chip(hsi, x, labels)
+
+    def mixed(self, chips: Sequence[Chip], rng: np.random.Generator) -> list[Chip]:
+        """A batch of changed chips, some of them with a rectangle of another one."""
+        if not self.cutmix or len(chips) < 2:
+            return list(chips)
+        return [
+            _with_rectangle(chip, chips[i - 1], rng) if rng.random() < self.cutmix else chip
+            for i, chip in enumerate(chips)
+        ]
 
     def _radiometry(
         self, values: NDArray[np.float32], rng: np.random.Generator
@@ -48,6 +71,21 @@ class Augmentation:
         if self.noise:
             changed += self.noise * rng.standard_normal(values.shape, dtype=np.float32)
         return changed
+
+
+def _with_rectangle(chip: Chip, other: Chip, rng: np.random.Generator) -> Chip:
+    """A copy of a chip with a rectangle of another one, of a uniformly random share of its area."""
+    height, width = chip.labels.shape
+    side = np.sqrt(rng.random())
+    tall, wide = max(1, round(side * height)), max(1, round(side * width))
+    top, left = int(rng.integers(height - tall + 1)), int(rng.integers(width - wide + 1))
+    place = (..., slice(top, top + tall), slice(left, left + wide))
+    parts = []
+    for own, theirs in ((chip.hsi, other.hsi), (chip.x, other.x), (chip.labels, other.labels)):
+        copy = own.copy()
+        copy[place] = theirs[place]
+        parts.append(copy)
+    return Chip(*parts)
 
 
 def _turn(array: NDArray[Scalar], turns: int, mirror: bool) -> NDArray[Scalar]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from comix_cli.files import check_writable, make_folder
-from comix_cli.learning.loop import Recipe
+from comix_cli.learning.recipe import Recipe
 from comix_cli.mapping.quicklook import save_quicklook
 from comix_cli.progress import Progress
 from comix_cli.tools.classify import ClassifyOptions, classify

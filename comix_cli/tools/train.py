@@ -14,9 +14,10 @@ from torch import nn
 from comix_cli.errors import LabelError, UsageError, listed
 from comix_cli.files import MODEL_SUFFIX, check_suffix, check_writable
 from comix_cli.learning.device import check_number_type, choose_device, set_threads
-from comix_cli.learning.loop import Recipe, TrainingResult, fit, seeded
+from comix_cli.learning.loop import TrainingResult, fit, seeded
 from comix_cli.learning.model_file import InputRecord, ModelCard, save_model
 from comix_cli.learning.normalise import fit_normalisation
+from comix_cli.learning.recipe import Recipe
 from comix_cli.learning.samples import (
     ChipSampler,
     LabelIndex,

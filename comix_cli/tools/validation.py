@@ -182,8 +182,8 @@ class Judge:
     validator: Validator
     history: list[dict[str, Any]] = field(default_factory=list)
 
-    def __call__(self, step: int, weights: Mapping[str, Tensor]) -> str:
-        """Look, and say in a few words what came of it."""
+    def __call__(self, step: int, weights: Mapping[str, Tensor]) -> float | None:
+        """Look; the overall accuracy, 0 to 1."""
         matrix = self.validator.matrix(weights)
         accuracy = Accuracy.from_matrix(matrix)
         figures = {
@@ -192,5 +192,4 @@ class Judge:
             "kappa": accuracy.kappa,
         }
         self.history.append({"step": step, "pixels": int(matrix.sum()), **figures})
-        overall = accuracy.overall_accuracy
-        return "" if overall is None else f"validation {100 * overall:.1f} %"
+        return accuracy.overall_accuracy

@@ -27,8 +27,9 @@ from torch import nn
 
 from comix_cli.learning.augment import Augmentation
 from comix_cli.learning.device import check_number_type, free_on
-from comix_cli.learning.loop import Recipe, fit
+from comix_cli.learning.loop import fit
 from comix_cli.learning.processes import launched
+from comix_cli.learning.recipe import Recipe
 from comix_cli.learning.samples import Chip
 from comix_cli.mapping.budget import batch_on_gpu
 from comix_cli.mapping.device import DeviceEngine

@@ -1,23 +1,24 @@
 """Schedule, class weights and the clock of the training loop."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comix_cli.errors import TrainingError, UsageError
+from comix_cli.errors import ModelFileError, TrainingError, UsageError
+from comix_cli.learning import checkpoint
 from comix_cli.learning.augment import Augmentation
-from comix_cli.learning.loop import (
-    Recipe,
-    TrainingResult,
-    class_weights,
-    fit,
-    make_optimiser,
-    schedule,
-)
+from comix_cli.learning.checkpoint import Keeper
+from comix_cli.learning.loop import TrainingResult, fit
 from comix_cli.learning.processes import launched
+from comix_cli.learning.recipe import PAPER, Recipe, make_optimiser, rate, recipe
 from comix_cli.learning.samples import IGNORE_INDEX, Chip
+from comix_cli.learning.steps import class_weights
 from comix_cli.progress import Silent
 
 NO_AUGMENTATION = Augmentation(flips=False, gain=0, band_gain=0)
@@ -50,6 +51,10 @@ def separable_chip() -> Chip:
     labels = np.tile(np.array([0, 1, IGNORE_INDEX]), (3, 1))
     hsi = np.stack([labels == 0, labels == 1]).astype(np.float32)
     return Chip(hsi, np.zeros((0, 3, 3), np.float32), labels.astype(np.int64))
+
+
+def schedule(done: float, warmup: float) -> float:
+    return rate(done, Recipe(learning_rate=1.0, warmup=warmup))
 
 
 def test_the_schedule_rises_to_one_and_falls_to_zero() -> None:
@@ -158,3 +163,120 @@ def test_training_in_half_precision_keeps_weights_in_single() -> None:
         result = fit(Pixelwise(), ManyChips(), np.array([70, 30]), recipe, fabric, Silent())
     assert {tensor.dtype for tensor in result.weights.values()} == {torch.float32}
     assert np.isfinite(result.losses).all()
+
+
+class Noisy(Pixelwise):
+    """Draws from torch's generator in every step, as dropout does."""
+
+    def forward(self, hsi: torch.Tensor, x: torch.Tensor | None) -> torch.Tensor:
+        return super().forward(hsi + 0.1 * torch.rand(hsi.shape), x)
+
+
+class Opinion:
+    """A judge who finds what it is told to find."""
+
+    def __init__(self, *found: float) -> None:
+        self.history: list[dict[str, Any]] = []
+        self._found = found
+
+    def __call__(self, step: int, weights: Mapping[str, torch.Tensor]) -> float:  # noqa: ARG002
+        found = self._found[min(len(self.history), len(self._found) - 1)]
+        self.history.append({"step": step, "overall_accuracy": found})
+        return found
+
+
+class BrokenOffError(Exception):
+    pass
+
+
+class Diary:
+    """Remembers every step, and breaks off after one of them."""
+
+    def __init__(self, last: int | None = None) -> None:
+        self.steps: list[tuple[int, float, float]] = []
+        self.looks: list[int] = []
+        self._last = last
+
+    def step(self, number: int, loss: float, rate: float, seconds: float) -> None:  # noqa: ARG002
+        self.steps.append((number, loss, rate))
+        if number == self._last:
+            raise BrokenOffError
+
+    def look(self, number: int, figures: Mapping[str, Any]) -> None:
+        assert figures["step"] == number
+        self.looks.append(number)
+
+
+def run_noisy(recipe: Recipe, keeper: Keeper | None = None, diary: Diary | None = None,
+              judge: Opinion | None = None) -> TrainingResult:  # fmt: skip
+    torch.manual_seed(0)
+    with launched(torch.device("cpu"), torch.float32) as fabric:
+        return fit(Noisy(), ManyChips(), np.array([70, 30]), recipe, fabric, Silent(), judge,
+                   keeper=keeper, observer=diary)  # fmt: skip
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "adam"])
+def test_a_training_that_goes_on_is_the_one_that_never_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimiser: Any
+) -> None:
+    monkeypatch.setattr(checkpoint, "PAUSE_S", 0)
+    recipe = Recipe(steps=20, batch_size=2, optimiser=optimiser, seed=4)
+    judge, whole = Opinion(0.5, 0.6, 0.7), Diary()
+    expected = run_noisy(recipe, diary=whole, judge=judge)
+    path = tmp_path / "checkpoint"
+    with pytest.raises(BrokenOffError):  # in the eighth step, so that seven are kept
+        run_noisy(recipe, Keeper(path, "a", resumed=False), Diary(8), Opinion(0.5, 0.6, 0.7))
+    rest, again = Diary(), Opinion(0.5, 0.6, 0.7)
+    found = run_noisy(recipe, Keeper(path, "a", resumed=True), rest, again)
+    assert [each[0] for each in rest.steps] == list(range(8, 21))
+    assert rest.steps == whole.steps[7:]
+    assert found.losses == expected.losses
+    assert again.history == judge.history
+    for name, tensor in expected.weights.items():
+        assert torch.equal(found.weights[name], tensor)
+
+
+def test_a_checkpoint_of_another_training_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "PAUSE_S", 0)
+    path = tmp_path / "checkpoint"
+    run_noisy(Recipe(steps=2), Keeper(path, "a", resumed=False))
+    with pytest.raises(ModelFileError, match="other options, inputs or ground truth"):
+        Keeper(path, "b", resumed=True)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ModelFileError, match="is no checkpoint, or a damaged one"):
+        Keeper(path, "a", resumed=True)
+
+
+def test_patience_ends_a_training_with_its_best_weights() -> None:
+    judge = Opinion(0.5, 0.8, 0.7, 0.6, 0.9)
+    result = run_noisy(Recipe(steps=20, patience=2), judge=judge)
+    assert result.stopped_early
+    assert len(result.losses) == 8  # looks after 2, 4, 6 and 8 steps
+    best = run_noisy(Recipe(steps=20, patience=None, max_minutes=None), judge=Opinion(0.5))
+    assert not best.stopped_early
+    assert len(best.losses) == 20
+
+
+def test_without_an_average_the_last_weights_are_kept() -> None:
+    torch.manual_seed(0)
+    network = Pixelwise()
+    with launched(torch.device("cpu"), torch.float32) as fabric:
+        recipe = Recipe(steps=3, ema_decay=0)
+        result = fit(network, ManyChips(), np.array([70, 30]), recipe, fabric, Silent())
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(result.weights[name], tensor)
+
+
+def test_the_papers_recipe_is_adam_with_a_polynomial_schedule() -> None:
+    network = torch.nn.Linear(3, 2)
+    assert type(make_optimiser(network, PAPER)) is torch.optim.Adam
+    assert make_optimiser(network, PAPER).param_groups[0]["weight_decay"] == 0.01
+    assert rate(0.51, PAPER) == pytest.approx(1e-3 * 0.5**0.9)
+    assert rate(1.0, PAPER) == 0
+    assert recipe("paper", learning_rate=6e-5, seed=None).learning_rate == 6e-5
+    with pytest.raises(UsageError, match="--recipe nothing: there is no such recipe"):
+        recipe("nothing")
+    with pytest.raises(ValueError, match="optimiser"):
+        Recipe(optimiser="sgd")  # type: ignore[arg-type]
