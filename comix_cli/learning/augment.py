@@ -80,12 +80,9 @@ def _with_rectangle(chip: Chip, other: Chip, rng: np.random.Generator) -> Chip:
     tall, wide = max(1, round(side * height)), max(1, round(side * width))
     top, left = int(rng.integers(height - tall + 1)), int(rng.integers(width - wide + 1))
     place = (..., slice(top, top + tall), slice(left, left + wide))
-    parts = []
-    for own, theirs in ((chip.hsi, other.hsi), (chip.x, other.x), (chip.labels, other.labels)):
-        copy = own.copy()
-        copy[place] = theirs[place]
-        parts.append(copy)
-    return Chip(*parts)
+    hsi, x, labels = chip.hsi.copy(), chip.x.copy(), chip.labels.copy()
+    hsi[place], x[place], labels[place] = other.hsi[place], other.x[place], other.labels[place]
+    return Chip(hsi, x, labels)
 
 
 def _turn(array: NDArray[Scalar], turns: int, mirror: bool) -> NDArray[Scalar]:
