@@ -150,8 +150,9 @@ def _refuse_what_is_not_meant_for(model: str) -> None:
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         if given and model not in models:
             option = name.replace("_", "-")
+            whose = " and ".join(filter(None, (", ".join(models[:-1]), models[-1])))
             raise UsageError(
-                f"--{option} is not for --model {model}, but for {' and '.join(models)}",
+                f"--{option} is not for --model {model}, but for {whose}",
                 remedy=f"leave --{option} out",
             )
 

@@ -39,7 +39,7 @@ def spec_from_json(record: Mapping[str, Any]) -> Spec:
         ValueError: There is no such kind, or a field is unknown, missing or out of range.
     """
     kind = record.get("model", CoMiXSpec.model)
-    if kind not in SPECS:
+    if not isinstance(kind, str) or kind not in SPECS:
         raise ValueError(f"model: {kind!r} is none of {', '.join(SPECS)}")
     return SPECS[kind].from_json(record)
 

@@ -141,9 +141,9 @@ def test_a_grid_search_is_recorded_and_its_best_is_taken(place: Path, model: str
         ("unet", ("--samples-per-class", "5"), "random-forest and svm"),
         ("fusion-fcn", ("--grid-search",), "random-forest and svm"),
         ("svm", ("--trees", "5"), "random-forest"),
-        ("random-forest", ("--steps", "5"), "comix and unet and fusion-fcn"),
-        ("svm", ("--window", "32"), "comix and unet and fusion-fcn"),
-        ("svm", ("--precision", "float32"), "comix and unet and fusion-fcn"),
+        ("random-forest", ("--steps", "5"), "comix, unet and fusion-fcn"),
+        ("svm", ("--window", "32"), "comix, unet and fusion-fcn"),
+        ("svm", ("--precision", "float32"), "comix, unet and fusion-fcn"),
     ],
 )
 def test_an_option_of_another_model_is_refused_with_both_names(
@@ -160,9 +160,9 @@ def test_defaults_of_the_project_wait_for_the_model_that_they_are_for(
     project = '[train]\npreset = "nano"\nsteps = 3\ncmfex = "none"\nwidth = 8\ntrees = 7\n'
     (tmp_path / "comix.toml").write_text(project)
     names = [place / name for name in ("hsi.tif", "lidar.tif")]
-    arguments = ("train", *names, "--gt", place / "labels.gpkg", "--field", "class", "--overwrite")
+    truth = ("--gt", place / "labels.gpkg", "--field", "class")
     for model, expected in (("random-forest", "7 trees"), ("comix", "3 steps")):
-        trained = comix(tmp_path, *arguments, "--model", model)
+        trained = comix(tmp_path, "train", *names, *truth, "--model", model, "--overwrite")
         assert trained.code == 0, trained.err
         assert expected in trained.err
 
