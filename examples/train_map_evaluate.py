@@ -13,6 +13,7 @@ from comix_cli.progress import Silent
 from comix_cli.tools.classify import ClassifyOptions, classify
 from comix_cli.tools.evaluate import EvaluateOptions, evaluate
 from comix_cli.tools.inputs import SceneInputs
+from comix_cli.tools.model_choice import ModelChoice
 from comix_cli.tools.outputs import OutputOptions
 from comix_cli.tools.reference import TruthOptions
 from comix_cli.tools.train import TrainOptions, train
@@ -35,7 +36,7 @@ def main() -> None:
             inputs=inputs,
             truth=TruthOptions(str(scene / "train.gpkg"), field="class"),
             output=result / "model.safetensors",
-            preset="nano",
+            model=ModelChoice(preset="nano"),
             recipe=Recipe(steps=arguments.steps),
         ),
         progress,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import click
 from rich.console import Console
@@ -112,6 +113,16 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         console.print(table)
     # click flushes, so that a pipe that is closed early is noticed here and not at exit.
     click.echo(capture.get(), nl=False)
+
+
+def how_trained(training: Mapping[str, Any]) -> str:
+    """How much work a model took, by its own account; what that does not say is 'nan' or '?'."""
+    seconds = float(training.get("seconds", "nan"))
+    if "samples" in training:
+        return f"fitted to {training['samples']} pixels in {seconds:.1f} s"
+    first, last = (float(training.get(key, "nan")) for key in ("first_loss", "last_loss"))
+    steps = training.get("steps", "?")
+    return f"{steps} steps in {seconds / 60:.1f} min, loss {first:.3f} -> {last:.3f}"
 
 
 def percent(value: float | None) -> str:

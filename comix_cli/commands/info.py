@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from comix_cli.commands.display import print_table
+from comix_cli.commands.display import how_trained, print_table
 from comix_cli.commands.options import CommonState, common_options
 from comix_cli.errors import UsageError
 
@@ -78,18 +78,17 @@ def _print_backends(document: dict[str, Any]) -> None:
 
 
 def _print_model(document: dict[str, Any], *, detailed: bool) -> None:
-    training: dict[str, Any] = {"preset": "?", "ground_truth": {"path": "?", "field": "?"}}
+    training: dict[str, Any] = {"ground_truth": {"path": "?", "field": "?"}}
     training |= document["training"]
+    preset = f" ({training['preset']})" if "preset" in training else ""
     rows: Rows = [
         ["modalities", document["modalities"]],
-        ["network", f"{training['preset']}, {document['parameters'] / 1e6:.2f} M parameters"],
+        ["model", f"{document['model']}{preset}, {document['size']}"],
         ["window", f"{document['window']} pixels of {document['gsd_m']:g} m"],
         *(["input", _input(record)] for record in document["inputs"]),
-        ["trained", f"{training.get('steps', '?')} steps in {training.get('seconds', '?')} s, "
-                    f"loss {training.get('first_loss', float('nan')):.3f} -> "
-                    f"{training.get('last_loss', float('nan')):.3f}, {training.get('date', '?')}"],
+        ["trained", f"{how_trained(training)}, {training.get('date', '?')}"],
         ["ground truth", "{path}, field {field}".format_map(training["ground_truth"])],
-    ]  # fmt: skip
+    ]
     if detailed:
         rows += [[f"spec: {key}", str(value)] for key, value in document["spec"].items()]
     _print_facts(document["path"], rows)

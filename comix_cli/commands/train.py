@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from comix_cli.commands.display import percent, say
+from comix_cli.commands.display import how_trained, percent, say
 from comix_cli.commands.options import (
     CommonState,
     ProjectCommand,
@@ -22,22 +24,48 @@ from comix_cli.commands.options import (
     scene_options,
     truth_options,
 )
-from comix_cli.errors import counted
+from comix_cli.errors import UsageError, counted
 
 if TYPE_CHECKING:
+    from comix_cli.learning.recipe import Recipe
+    from comix_cli.tools.model_choice import ModelChoice
     from comix_cli.tools.train import TrainReport
 
+# As in comix_models, whose import takes too long for --help.
+NETWORKS = ("comix", "unet", "fusion-fcn")
+PIXEL_MODELS = ("random-forest", "svm")
 PRESETS = ("nano", "tiny", "small", "base", "paper")
-# Names of options that are fields of the network's spec.
-SPEC_FIELDS = ("spectral_depth", "hsi_blocks", "cmfex", "fusion")
-# Names of options that are fields of the recipe.
-RECIPE_FIELDS = ("steps", "max_minutes", "batch_size", "accumulate", "learning_rate", "seed")
+# Names of options that are fields of a network's spec.
+SPEC_FIELDS = ("spectral_depth", "hsi_blocks", "cmfex", "fusion", "width")
+# Names of options that are fields of the recipe of networks.
+RECIPE_FIELDS = (
+    "steps", "max_minutes", "batch_size", "accumulate", "learning_rate", "optimiser", "schedule",
+    "label_smoothing", "ema_decay", "patience", "seed",
+)  # fmt: skip
+# Names of options that are fields of the changes to chips.
+AUGMENTATION_FIELDS = ("band_dropout", "x_dropout", "cutmix")
+# Names of options that are fields of the recipe of models of single pixels.
+PIXEL_FIELDS = ("samples_per_class", "grid_search", "trees")
+# Which models an option is for; one that is not listed here is for all.
+MEANT_FOR = {
+    **dict.fromkeys(("preset", *SPEC_FIELDS), ("comix",)),
+    "width": ("unet", "fusion-fcn"),
+    **dict.fromkeys(("window", "precision", "recipe", "resume", "logs"), NETWORKS),
+    **dict.fromkeys((*RECIPE_FIELDS, *AUGMENTATION_FIELDS), NETWORKS),
+    "seed": NETWORKS + PIXEL_MODELS,
+    **dict.fromkeys(PIXEL_FIELDS, PIXEL_MODELS),
+    "trees": ("random-forest",),
+}
 
-network_options = chain(
-    click.option("--preset", type=click.Choice(PRESETS), default="tiny", show_default=True,
-                 help="Size of the network."),
+model_options = chain(
+    click.option("--model", type=click.Choice(NETWORKS + PIXEL_MODELS), default="comix",
+                 show_default=True,
+                 help="What to train: CoMiX, or one of the methods that it is compared with."),
     click.option("--window", type=click.IntRange(min=8), metavar="PIXELS",
-                 help="Side of the training chips.  [default: 128, less on a small scene]"),
+                 help="Networks: side of the training chips.  [default: 128, less on a small "
+                      "scene]"),
+    click.option("--preset", type=click.Choice(PRESETS), default="tiny", show_default=True,
+                 help="Size of CoMiX."),
     click.option("--spectral-depth", type=click.IntRange(min=1), metavar="D",
                  help="Spectral planes of the HSI branch.  [default: 1]"),
     click.option("--hsi-blocks", type=click.Choice(("3d", "2d")),
@@ -46,19 +74,51 @@ network_options = chain(
                  help="Ablation: what the branches exchange.  [default: both]"),
     click.option("--fusion", type=click.Choice(("ffm", "average")),
                  help="Ablation: how the branches are fused.  [default: ffm]"),
+    click.option("--width", type=click.IntRange(min=1), metavar="CHANNELS",
+                 help="Width of unet at full size, and of the branches of fusion-fcn.  [default: "
+                      "16 and 64]"),
+    click.option("--samples-per-class", type=click.IntRange(min=1), default=1500,
+                 show_default=True, metavar="PIXELS",
+                 help="random-forest, svm: pixels of each class that are drawn."),
+    click.option("--grid-search", is_flag=True,
+                 help="random-forest, svm: choose settings by cross-validation between blocks of "
+                      "the scene."),
+    click.option("--trees", type=click.IntRange(min=1), default=200, show_default=True,
+                 help="Trees of random-forest."),
 )  # fmt: skip
 
 recipe_options = chain(
-    click.option("--steps", type=click.IntRange(min=1), default=400, show_default=True,
-                 help="Optimiser steps."),
+    click.option("--recipe", type=click.Choice(("default", "paper")), default="default",
+                 show_default=True,
+                 help="How networks are trained, if no option says otherwise: ours, or the paper's "
+                      "(Adam, polynomial schedule, nothing else)."),
+    click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps.  [default: 400]"),
     click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES",
                  help="Finish the schedule within this time, with fewer steps if need be."),
-    click.option("--batch-size", type=click.IntRange(min=1), default=4, show_default=True,
-                 help="Chips a step, of all processes together."),
-    click.option("--accumulate", type=click.IntRange(min=1), default=1, show_default=True,
-                 metavar="PARTS", help="Compute the chips of a step in so many parts."),
-    click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=2e-3,
-                 show_default=True, help="Peak of the schedule."),
+    click.option("--batch-size", type=click.IntRange(min=1),
+                 help="Chips a step, of all processes together.  [default: 4]"),
+    click.option("--accumulate", type=click.IntRange(min=1), metavar="PARTS",
+                 help="Compute the chips of a step in so many parts.  [default: 1]"),
+    click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True),
+                 help="Peak of the schedule.  [default: 0.002; paper: 0.001]"),
+    click.option("--optimiser", "--optimizer", type=click.Choice(("adamw", "adam")),
+                 help="[default: adamw; paper: adam]"),
+    click.option("--schedule", type=click.Choice(("cosine", "polynomial")),
+                 help="How the learning rate falls.  [default: cosine; paper: polynomial]"),
+    click.option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), metavar="SHARE",
+                 help="Share of the target spread over all classes.  [default: 0.05; paper: 0]"),
+    click.option("--ema", "ema_decay", type=click.FloatRange(0, 1, max_open=True), metavar="DECAY",
+                 help="Decay of the average of the weights that is kept.  [default: 0.98; "
+                      "paper: 0, the last weights]"),
+    click.option("--patience", type=click.IntRange(min=1), metavar="LOOKS",
+                 help="End the training when so many looks of the validation (ten in all) bring "
+                      "nothing better, and keep the best weights."),
+    click.option("--band-dropout", type=click.FloatRange(0, 1), metavar="SHARE",
+                 help="Bands of the HSI that are set to 0, at random.  [default: 0]"),
+    click.option("--x-dropout", type=click.FloatRange(0, 1), metavar="SHARE",
+                 help="Chips whose X is set to 0, at random.  [default: 0]"),
+    click.option("--cutmix", type=click.FloatRange(0, 1), metavar="SHARE",
+                 help="Chips that get a rectangle of another one.  [default: 0]"),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
                  help="Fixes everything random."),
 )  # fmt: skip
@@ -72,35 +132,42 @@ recipe_options = chain(
 @click.option("--validation", default="auto", show_default=True, metavar="auto|none|FILE",
               help="Ground truth that judges and does not train: auto holds some blocks of --gt "
                    "out, with a buffer around them.")  # fmt: skip
-@network_options
+@model_options
 @recipe_options
+@click.option("--resume", is_flag=True,
+              help="Go on with a training that was interrupted.")  # fmt: skip
+@click.option("--logs", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="Write log.csv, learning curves and TensorBoard's events here.")  # fmt: skip
 @precision_option
 @compute_options
 @overwrite_option
 @common_options
 @click.pass_obj
 def command(state: CommonState, /, **values: Any) -> None:
-    """Train CoMiX on one scene and write a model file.
+    """Train a model on one scene and write a model file.
 
     The HSI comes first, then any number of X rasters (LiDAR, SAR, multispectral); none is fine.
 
     \b
     comix train hsi.tif lidar.tif --gt labels.shp --field class -o model.safetensors
+    comix train hsi.tif lidar.tif --gt labels.shp --model random-forest -o forest.safetensors
 
     Several GPUs of one machine train together, one process each:
 
     \b
     torchrun --nproc-per-node 4 -m comix_cli train hsi.tif lidar.tif --gt labels.shp
     """
-    from comix_cli.learning.recipe import Recipe
+    from comix_cli.learning.baselines import PixelRecipe
     from comix_cli.tools.train import TrainOptions, train
 
-    changes = {name: values.pop(name) for name in SPEC_FIELDS}
+    _refuse_what_is_not_meant_for(values["model"])
+    pixel_recipe = {name: values.pop(name) for name in PIXEL_FIELDS}
     options = TrainOptions(
         inputs=scene_inputs(values),
         truth=ground_truth(values),
-        spec_changes={name: value for name, value in changes.items() if value is not None},
-        recipe=Recipe(**{name: values.pop(name) for name in RECIPE_FIELDS}),
+        model=_model_choice(values),
+        pixel_recipe=PixelRecipe(**pixel_recipe, seed=values["seed"]),
+        recipe=_recipe(values),
         **values,
     )
     report = train(options, state.display())
@@ -108,14 +175,52 @@ def command(state: CommonState, /, **values: Any) -> None:
         say(_summary(report))
 
 
+def _recipe(values: dict[str, Any]) -> Recipe:
+    """The options of recipes as a value; takes them out of `values`."""
+    from comix_cli.learning.recipe import recipe
+
+    changes = {name: values.pop(name) for name in RECIPE_FIELDS}
+    named = recipe(values.pop("recipe"), **changes)
+    augmentation = {name: values.pop(name) for name in AUGMENTATION_FIELDS}
+    given = {name: value for name, value in augmentation.items() if value is not None}
+    return replace(named, augmentation=replace(named.augmentation, **given))
+
+
+def _refuse_what_is_not_meant_for(model: str) -> None:
+    """Refuse options of other models; those of comix.toml are defaults, and wait for theirs."""
+    context = click.get_current_context()
+    for name, models in MEANT_FOR.items():
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and model not in models:
+            option = name.replace("_", "-")
+            whose = " and ".join(filter(None, (", ".join(models[:-1]), models[-1])))
+            raise UsageError(
+                f"--{option} is not for --model {model}, but for {whose}",
+                remedy=f"leave --{option} out",
+            )
+
+
+def _model_choice(values: dict[str, Any]) -> ModelChoice:
+    """The options of models as a value; takes them out of `values`."""
+    from comix_cli.tools.model_choice import ModelChoice
+
+    model = values.pop("model")
+    fields = {name: values.pop(name) for name in SPEC_FIELDS}
+    changes = {
+        name: value
+        for name, value in fields.items()
+        if value is not None and model in MEANT_FOR[name]
+    }
+    return ModelChoice(model, values.pop("preset"), changes, values.pop("window"))
+
+
 def _summary(report: TrainReport) -> str:
-    result = report.result
-    kind = "HSI alone" if not report.card.x else f"HSI and {len(report.card.x)} X raster(s)"
+    card = report.card
+    kind = "HSI alone" if not card.x else f"HSI and {len(card.x)} X raster(s)"
     return (
-        f"{report.output}: {kind}, {len(report.card.legend)} classes, "
-        f"{report.parameters / 1e6:.2f} M parameters, {len(result.losses)} steps in "
-        f"{result.seconds / 60:.1f} min, loss {result.losses[0]:.3f} -> "
-        f"{report.card.training['last_loss']:.3f}{_validated(report.card.training['validation'])}"
+        f"{report.output}: {kind}, {len(card.legend)} classes, {card.spec.model} of "
+        f"{card.spec.size(report.parameters)}, {how_trained(card.training)}"
+        f"{_validated(card.training['validation'])}"
     )
 
 
@@ -125,6 +230,5 @@ def _validated(found: Mapping[str, Any] | None) -> str:
         return ""
     last = found["history"][-1]
     where = found.get("file") or f"{counted(found['blocks'], 'block')} held out"
-    return (
-        f"; validation: {percent(last['overall_accuracy'])} % of {last['pixels']} pixels ({where})"
-    )
+    share = percent(last["overall_accuracy"])
+    return f"; validation: {share} % of {last['pixels']} pixels ({where})"

@@ -1,8 +1,9 @@
 """A model is one safetensors file that carries everything needed to use it.
 
-The tensors are the network's weights. The header's metadata holds one JSON document, the card: the
-network's spec, the bands and their wavelengths, the normalisation, the legend with colours, the
-resolution, and what trained it. Nothing in the file can execute code.
+The tensors are the weights of a network, or what stands for them in a forest or a support vector
+machine. The header's metadata holds one JSON document, the card: the model's spec, the bands and
+their wavelengths, the normalisation, the legend with colours, the resolution, and what trained it.
+Nothing in the file can execute code.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from comix_cli.errors import ModelFileError
 from comix_cli.files import atomic_path
 from comix_cli.learning.normalise import BlockNormaliser, Normalisation, joined
 from comix_cli.scene.legend import Legend
-from comix_models.build import build_model
-from comix_models.spec import CoMiXSpec
+from comix_models.build import build_model, spec_from_json
+from comix_models.spec_base import Spec
 
 FORMAT = "comix-model"
-FORMAT_VERSION = 1
+# Since 2 the spec says what kind of model it is; before there was only CoMiX.
+FORMAT_VERSION = 2
 _KEY = "comix"
 
 
@@ -95,7 +97,7 @@ class ModelCard:
     """All that a model file says beside its weights.
 
     Attributes:
-        spec: The network.
+        spec: The model.
         hsi: The hyperspectral input.
         x: The other sensors' inputs in order; none for a model of the HSI alone.
         legend: The classes, in the order of the network's output channels.
@@ -104,7 +106,7 @@ class ModelCard:
         training: Provenance: inputs with checksums, options, versions, time, losses.
     """
 
-    spec: CoMiXSpec
+    spec: Spec
     hsi: InputRecord
     x: tuple[InputRecord, ...]
     legend: Legend
@@ -137,7 +139,7 @@ class ModelCard:
     def from_json(cls, document: dict[str, Any]) -> ModelCard:
         """The inverse of `to_json`."""
         return cls(
-            spec=CoMiXSpec.from_json(document["spec"]),
+            spec=spec_from_json(document["spec"]),
             hsi=InputRecord.from_json(document["hsi"]),
             x=tuple(InputRecord.from_json(record) for record in document["x"]),
             legend=Legend.from_json(document["legend"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -79,7 +80,7 @@ class Validator:
         return counts.reshape(self._classes, self._classes)
 
     def _predicted(self, chip: Chip) -> NDArray[np.int64]:
-        device = next(self._network.parameters()).device
+        device = next(chain(self._network.parameters(), self._network.buffers())).device
         hsi, x = (torch.from_numpy(a[np.newaxis]).to(device) for a in (chip.hsi, chip.x))
         logits = self._network(hsi, x if x.shape[1] else None)
         predicted: NDArray[np.int64] = logits[0].argmax(dim=0).cpu().numpy()

@@ -251,7 +251,9 @@ def _plan(options: ClassifyOptions, card: ModelCard, window: int, grid: Grid) ->
             f"--window {window}: this model is fixed to windows of {card.spec.window} pixels",
             remedy="leave --window out",
         )
-    overlap = window // 3 if options.overlap is None else options.overlap
+    # Windows of a model of single pixels agree without overlapping.
+    usual = 0 if card.spec.pixelwise else window // 3
+    overlap = usual if options.overlap is None else options.overlap
     if not 0 <= overlap < window:
         raise UsageError(
             f"--overlap {overlap}: must lie between 0 and {window - 1}, below the window"

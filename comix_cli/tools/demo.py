@@ -16,6 +16,7 @@ from comix_cli.tools.demo_scene import write_demo_scene
 from comix_cli.tools.evaluate import EvaluateOptions, evaluate, write_report
 from comix_cli.tools.init import InitOptions, init
 from comix_cli.tools.inputs import SceneInputs
+from comix_cli.tools.model_choice import ModelChoice
 from comix_cli.tools.outputs import OutputOptions
 from comix_cli.tools.reference import TruthOptions
 from comix_cli.tools.train import TrainOptions, train
@@ -92,7 +93,7 @@ def _training(options: DemoOptions, scene: SceneInputs) -> TrainOptions:
         inputs=scene,
         truth=TruthOptions(str(options.folder / "train.gpkg"), field="class"),
         output=options.folder / "model.safetensors",
-        preset=options.preset,
+        model=ModelChoice(preset=options.preset),
         recipe=options.recipe,
         device=options.device,
         threads=options.threads,

@@ -51,7 +51,7 @@ def looks_like_model(path: str) -> bool:
 
 def describe_model(path: str, card: ModelCard) -> dict[str, Any]:
     """What a model expects, tells apart, is, and what trained it."""
-    network = build_model(card.spec)
+    parameters = count_parameters(build_model(card.spec))
     return {
         "kind": "model",
         "path": path,
@@ -60,7 +60,9 @@ def describe_model(path: str, card: ModelCard) -> dict[str, Any]:
         "classes": card.legend.to_json(),
         "window": card.window,
         "gsd_m": card.gsd_m,
-        "parameters": count_parameters(network),
+        "model": card.spec.model,
+        "parameters": parameters or None,  # forests and support vector machines have none
+        "size": card.spec.size(parameters),
         "spec": card.spec.to_json(),
         "training": dict(card.training),
     }

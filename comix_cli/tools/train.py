@@ -3,55 +3,44 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import nn
 
-from comix_cli.errors import LabelError, UsageError, listed
+from comix_cli.errors import OutputError, UsageError
 from comix_cli.files import MODEL_SUFFIX, check_suffix, check_writable
+from comix_cli.learning.baselines import PixelRecipe
 from comix_cli.learning.device import check_number_type, choose_device, set_threads
-from comix_cli.learning.loop import TrainingResult, fit, seeded
+from comix_cli.learning.loop import seeded
 from comix_cli.learning.model_file import InputRecord, ModelCard, save_model
 from comix_cli.learning.normalise import fit_normalisation
 from comix_cli.learning.recipe import Recipe
-from comix_cli.learning.samples import (
-    ChipSampler,
-    LabelIndex,
-    LabelReader,
-    Labels,
-    MemoryScene,
-    index_labels,
-    sample_values,
-    scene_bytes,
-    stack_channels,
-)
-from comix_cli.learning.validation import Validator, validation_windows
+from comix_cli.learning.samples import LabelIndex, sample_values
 from comix_cli.progress import Progress
 from comix_cli.scene.labels import Reference
 from comix_cli.scene.legend import Legend
 from comix_cli.scene.raster import checksum
 from comix_cli.scene.stack import BlockReader, Stack
+from comix_cli.tools.fitting import Fitted, Keeping, Lesson, fit_at_once, learn
 from comix_cli.tools.inputs import (
     SceneInputs,
     check_alignment,
     input_provenance,
     open_for_training,
 )
-from comix_cli.tools.provenance import plain, timestamp, versions
-from comix_cli.tools.reference import TruthOptions, open_reference, tell_of_left_out
-from comix_cli.tools.validation import AUTO, Judge, LabelledScene, Sides, told_apart
-from comix_models.build import build_model, count_parameters
-from comix_models.spec import PRESETS, CoMiXSpec, preset
+from comix_cli.tools.model_choice import ModelChoice
+from comix_cli.tools.provenance import timestamp, versions
+from comix_cli.tools.reference import TruthOptions, open_reference
+from comix_cli.tools.training_scene import labelled_scene
+from comix_cli.tools.validation import AUTO, Sides, told_apart
+from comix_models.spec import CoMiXSpec
 
-# Scenes up to this size are read once and kept; larger ones are read chip by chip.
-MEMORY_SCENE_BYTES = 4 << 30
-# Beyond that a field holds names or numbers of single objects and not classes.
-MOST_CLASSES = 1000
-DEFAULT_WINDOW = 128
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -62,10 +51,9 @@ class TrainOptions:
         inputs: The scene.
         truth: The ground truth.
         output: The model file to write.
-        preset: The network's size, by name.
-        spec_changes: Fields of the network's spec that differ from the preset.
-        window: Side of the training chips in pixels; None for 128, less on a smaller scene.
-        recipe: How to train.
+        model: Which model.
+        recipe: How to train a network; its seed fixes everything random of other models too.
+        pixel_recipe: How to fit a model of single pixels.
         device: `auto`, `cpu`, `cuda`, ...
         threads: CPU threads to compute with; None for all.
         precision: Number type to compute in: `auto`, `float32`, `bfloat16` or `float16`; weights
@@ -73,20 +61,28 @@ class TrainOptions:
         overwrite: Replace an existing model file.
         validation: `auto` to hold blocks of the ground truth out, `none`, or a file of ground
             truth to validate on.
+        resume: Go on with an interrupted training of a network, if there is one.
+        logs: A folder for logs of the training; None for none.
     """
 
     inputs: SceneInputs
     truth: TruthOptions
     output: Path
-    preset: str = "tiny"
-    spec_changes: Mapping[str, Any] = field(default_factory=dict)
-    window: int | None = None
+    model: ModelChoice = ModelChoice()
     recipe: Recipe = Recipe()
+    pixel_recipe: PixelRecipe = PixelRecipe()
     device: str = "auto"
     threads: int | None = None
     precision: str = "auto"
     overwrite: bool = False
     validation: str = AUTO
+    resume: bool = False
+    logs: Path | None = None
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where an interrupted training can be gone on with."""
+        return self.output.with_name(f"{self.output.stem}.checkpoint{MODEL_SUFFIX}")
 
 
 @dataclass(frozen=True)
@@ -96,158 +92,112 @@ class TrainReport:
     Attributes:
         output: The model file.
         card: What the model file says of itself.
-        parameters: Trainable parameters of the network.
-        labelled_pixels: Labelled pixels that trained, by class name.
-        result: The losses and the time.
+        parameters: Trainable parameters of a network.
     """
 
     output: Path
     card: ModelCard
     parameters: int
-    labelled_pixels: Mapping[str, int]
-    result: TrainingResult
 
 
 def train(options: TrainOptions, progress: Progress) -> TrainReport:
-    """Train a network on one scene and write the model file.
+    """Train a model on one scene and write the model file.
 
     Raises:
         ComixError: An input cannot be used, or the output cannot be written.
     """
-    _check_window(options)
+    options.model.check(options.inputs.x)
     read = (*options.inputs.paths, options.truth.path, options.validation)
     check_writable(options.output, overwrite=options.overwrite, inputs=read)
     check_suffix(options.output, (MODEL_SUFFIX,))
+    _check_checkpoint(options)
+    seed = options.recipe.seed
+    with (
+        _computing(options) as fabric,
+        open_for_training(options.inputs) as stack,
+        open_reference(options.truth, stack.grid, progress) as truth,
+        seeded(seed),
+    ):
+        check_alignment(options.inputs, stack, progress)
+        scene = labelled_scene(stack, options.truth, truth, progress)
+        card = _describe(options, stack, scene.reader, scene.legend)
+        inputs = input_provenance(options.inputs, progress)
+        with told_apart(options.validation, options.truth, scene, seed, progress) as sides:
+            provenance = _provenance(options, inputs, truth, _by_name(scene.legend, sides.index))
+            lesson = Lesson(scene, sides, card, seed)
+            keeping = _keeping(options, provenance, card, sides)
+            fitted = _fitted(options, lesson, fabric, keeping, progress)
+        training = {**provenance, **fitted.record, "validation": fitted.validation}
+        card = replace(card, spec=fitted.spec, training=training)
+        if fabric is None or fabric.is_global_zero:
+            save_model(options.output, fitted.weights, card)
+            options.checkpoint.unlink(missing_ok=True)
+    return TrainReport(options.output, card, fitted.parameters)
+
+
+@contextmanager
+def _computing(options: TrainOptions) -> Iterator[Fabric | None]:
+    """What networks are trained with; None where a model is fitted at once."""
     device = choose_device(options.device)
     number_type = check_number_type(options.precision, device)
     set_threads(options.threads)
+    if options.model.at_once:
+        yield None
+        return
     # Fabric takes two seconds and a hundred megabytes, which mistakes should not wait for.
     from comix_cli.learning.processes import launched  # noqa: PLC0415
 
-    with (
-        launched(device, number_type) as fabric,
-        open_for_training(options.inputs) as stack,
-        open_reference(options.truth, stack.grid, progress) as truth,
-        seeded(options.recipe.seed),
-    ):
-        check_alignment(options.inputs, stack, progress)
-        scene = _readable_scene(stack, progress)
-        legend, index = _find_labels(options.truth, truth, scene, progress)
-        labels = LabelReader(truth, stack.grid, legend, options.truth.rule)
-        labelled = LabelledScene(scene, labels, index, legend, _coarsest_m(stack))
-        card = _describe(options, stack, scene, legend)
-        inputs = input_provenance(options.inputs, progress)
-        seed = options.recipe.seed
-        with told_apart(options.validation, options.truth, labelled, seed, progress) as sides:
-            network = build_model(card.spec)
-            judge = _judge(network, labelled, sides, card, seed) if fabric.is_global_zero else None
-            sampler = _sampler(labelled, sides.training, sides.index, card, options.recipe)
-            pixels = sides.index.class_pixels
-            result = fit(network, sampler, pixels, options.recipe, fabric, progress, judge)
-        validation = _validation(sides, judge)
-        provenance = _provenance(options, inputs, truth, _by_name(legend, sides.index), result)
-        card = replace(card, training={**provenance, "validation": validation})
-        if fabric.is_global_zero:
-            save_model(options.output, result.weights, card)
-    parameters = count_parameters(network)
-    return TrainReport(options.output, card, parameters, _by_name(legend, sides.index), result)
+    with launched(device, number_type) as fabric:
+        yield fabric
 
 
-def _sampler(
-    scene: LabelledScene, labels: Labels, index: LabelIndex, card: ModelCard, recipe: Recipe
-) -> ChipSampler:
-    return ChipSampler(
-        scene.reader,
-        labels,
-        index,
-        card.normaliser,
-        window=card.window,
-        class_power=recipe.class_power,
-    )
+def _fitted(
+    options: TrainOptions,
+    lesson: Lesson,
+    fabric: Fabric | None,
+    keeping: Keeping,
+    progress: Progress,
+) -> Fitted:
+    """A network step by step, other models at once."""
+    if fabric is None:
+        return fit_at_once(options.model.model, lesson, options.pixel_recipe, progress)
+    return learn(lesson, options.recipe, fabric, keeping, progress)
 
 
-def _judge(
-    network: nn.Module, scene: LabelledScene, sides: Sides, card: ModelCard, seed: int
-) -> Judge | None:
-    """What looks at the labels that are held out; None where none are."""
-    if sides.judging is None or sides.judging_index is None:
-        return None
-    sampler = _sampler(scene, sides.judging, sides.judging_index, card, Recipe())
-    grid = scene.reader.grid
-    tiles = sides.judging_tiles(grid)
-    windows = validation_windows(sampler, grid, card.window, tiles, seed)
-    return Judge(Validator(network, sampler, windows, len(card.legend)))
+def _check_checkpoint(options: TrainOptions) -> None:
+    """Refuse to lose what an interrupted training has reached.
 
-
-def _validation(sides: Sides, judge: Judge | None) -> dict[str, Any] | None:
-    """What a model's card says of its validation."""
-    if judge is None or sides.record is None:
-        return None
-    return {**sides.record, "history": judge.history}
-
-
-def _coarsest_m(stack: Stack) -> float:
-    return max(info.grid.gsd_m for info in (stack.hsi_info, *stack.x_info))
-
-
-def _readable_scene(stack: Stack, progress: Progress) -> BlockReader:
-    infos = (stack.hsi_info, *stack.x_info)
-    for info, dropped in zip(infos, (stack.dropped, *stack.x_dropped), strict=True):
-        for band, reason in dropped.items():
-            progress.info(f"{info.path}: band {band} is not used ({reason})")
-    if scene_bytes(stack) <= memory_for_a_scene():
-        return MemoryScene(stack, progress)
-    return stack
-
-
-def memory_for_a_scene() -> int:
-    """How many bytes a scene may take in memory: at most half of what is free."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min(MEMORY_SCENE_BYTES, free // 2)
-
-
-def _find_labels(
-    options: TruthOptions, truth: Reference, scene: BlockReader, progress: Progress
-) -> tuple[Legend, LabelIndex]:
-    """The classes that the scene really holds, and where their pixels are."""
-    if len(truth.classes) > MOST_CLASSES:
-        raise LabelError(
-            f"field '{truth.field}' has {len(truth.classes)} values, too many for classes"
-            if truth.field
-            else f"holds {len(truth.classes)} values, too many for classes",
-            path=truth.path,
-            remedy="name another field with --field, or give another file",
+    Raises:
+        OutputError: There is a checkpoint, and nothing is said about it.
+        UsageError: Several processes cannot go on from one.
+    """
+    if options.resume and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            "--resume: several processes cannot go on from a checkpoint",
+            remedy="start it without torchrun, or without --resume",
         )
-    everything = Legend.from_names(truth.classes)
-    labels = LabelReader(truth, scene.grid, everything, options.rule)
-    index = index_labels(labels, scene, len(everything), progress)
-    kept = np.flatnonzero(index.class_pixels).tolist()
-    if not kept:
-        raise LabelError(
-            "no labelled pixel lies on valid data",
-            path=truth.path,
-            remedy="check the CRS of the ground truth (--gt-crs) and nodata in the rasters",
+    if options.checkpoint.exists() and not (options.resume or options.overwrite):
+        raise OutputError(
+            "is of a training that was interrupted",
+            path=options.checkpoint,
+            remedy="give --resume to go on with it, or --overwrite to begin anew",
         )
-    legend = everything.only(kept)
-    if len(kept) == 1:
-        raise LabelError(
-            f"only one class ('{legend.names[0]}') has labelled pixels in the scene",
-            path=truth.path,
-            remedy="label at least two classes, or name another field with --field",
-        )
-    _tell_what_is_left_out(everything, legend, index, truth, progress)
-    return legend, index.only(kept)
 
 
-def _tell_what_is_left_out(
-    everything: Legend, legend: Legend, index: LabelIndex, truth: Reference, progress: Progress
-) -> None:
-    absent = [name for name in everything.names if name not in legend.names]
-    if absent:
-        progress.warn(f"{truth.path}: no usable pixel, so left out: {listed(absent)}")
-    disputed = "pixels lie in polygons of different classes"
-    tell_of_left_out(truth.path, index.overlap, disputed, progress)
-    tell_of_left_out(truth.path, index.invalid, "labelled pixels have no valid data", progress)
+def _keeping(
+    options: TrainOptions, provenance: Mapping[str, Any], card: ModelCard, sides: Sides
+) -> Keeping:
+    told = {key: provenance[key] for key in ("versions", "ground_truth", "labelled_pixels")}
+    context = {
+        **told,
+        "inputs": [each["checksum"] for each in provenance["inputs"]],
+        "card": {key: value for key, value in card.to_json().items() if key != "training"},
+        "rule": options.truth.rule,
+        "validation": sides.record,
+        "precision": options.precision,
+        "threads": options.threads,
+    }
+    return Keeping(options.checkpoint, options.resume, options.logs, context)
 
 
 def _by_name(legend: Legend, index: LabelIndex) -> dict[str, int]:
@@ -257,13 +207,14 @@ def _by_name(legend: Legend, index: LabelIndex) -> dict[str, int]:
 def _describe(options: TrainOptions, stack: Stack, scene: BlockReader, legend: Legend) -> ModelCard:
     hsi_values, x_values = sample_values(scene, options.recipe.seed)
     hsi, x = _input_records(options.inputs, stack, hsi_values, x_values)
-    spec = _spec(options, stack, len(legend))
+    bands, *x_groups = stack.channels
+    spec = options.model.spec(bands, tuple(x_groups), len(legend))
     return ModelCard(
         spec=spec,
         hsi=hsi,
         x=x,
         legend=legend,
-        window=_window(options.window, spec, stack.grid.shape),
+        window=options.model.window_for(spec, stack.grid.shape),
         gsd_m=stack.grid.gsd_m,
     )
 
@@ -298,52 +249,13 @@ def _input_records(
     return records[0], tuple(records[1:])
 
 
-def _spec(options: TrainOptions, stack: Stack, classes: int) -> CoMiXSpec:
-    bands, channels = stack_channels(stack)
-    try:
-        return preset(
-            options.preset,
-            hsi_bands=bands,
-            x_channels=channels,
-            classes=classes,
-            **options.spec_changes,
-        )
-    except ValueError as error:
-        raise UsageError(f"this network cannot be built: {error}") from error
-
-
-def _check_window(options: TrainOptions) -> None:
-    """Refuse a window that the network cannot have, before anything is read.
-
-    Raises:
-        UsageError: The preset is fixed to another window.
-    """
-    fixed = options.spec_changes.get("window", PRESETS.get(options.preset, {}).get("window"))
-    if fixed is not None and options.window not in (None, fixed):
-        raise UsageError(
-            f"--window {options.window}: this preset is fixed to windows of {fixed} pixels",
-            remedy="leave --window out, or use another preset",
-        )
-
-
-def _window(wanted: int | None, spec: CoMiXSpec, shape: tuple[int, int]) -> int:
-    """The chip size: what the network is fixed to, what is asked for, or what suits the scene."""
-    if spec.window is not None:
-        return spec.window
-    if wanted is not None:
-        return wanted
-    longest = max(shape)
-    return min(DEFAULT_WINDOW, -(-longest // 16) * 16)
-
-
 def _provenance(
     options: TrainOptions,
     inputs: list[dict[str, Any]],
     truth: Reference,
     labelled_pixels: Mapping[str, int],
-    result: TrainingResult,
 ) -> dict[str, Any]:
-    return {
+    known = {
         "date": timestamp(),
         "versions": versions(),
         "inputs": inputs,
@@ -353,10 +265,7 @@ def _provenance(
             "field": truth.field,
         },
         "labelled_pixels": dict(labelled_pixels),
-        "preset": options.preset,
-        "recipe": plain(options.recipe),
-        "steps": len(result.losses),
-        "seconds": round(result.seconds, 1),
-        "first_loss": result.losses[0],
-        "last_loss": float(np.mean(result.losses[-20:])),
     }
+    if options.model.model == CoMiXSpec.model:
+        known["preset"] = options.model.preset
+    return known

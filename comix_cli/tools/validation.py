@@ -88,6 +88,11 @@ class LabelledScene:
     legend: Legend
     coarsest_m: float
 
+    @property
+    def buffer(self) -> int:
+        """Pixels that lie between what trains and what judges."""
+        return math.ceil(COARSE_PIXELS_APART * self.coarsest_m / self.reader.grid.gsd_m)
+
 
 @contextmanager
 def told_apart(
@@ -147,8 +152,7 @@ def _of_file(
 def _held_out(scene: LabelledScene, seed: int, progress: Progress) -> Sides:
     """Blocks of the ground truth held out, so that every class keeps something to train on."""
     grid, index, classes = scene.reader.grid, scene.index, len(scene.legend)
-    buffer = math.ceil(COARSE_PIXELS_APART * scene.coarsest_m / grid.gsd_m)
-    holdout = hold_out(index, grid, buffer, seed)
+    holdout = hold_out(index, grid, scene.buffer, seed)
     while holdout is not None:
         training = SomeLabels(scene.labels, holdout, judging=False)
         left = index_labels(training, scene.reader, classes, progress)

@@ -1,8 +1,10 @@
-"""From a spec to a network: the one place where the parts are put together."""
+"""From a spec to a model: the one place where the parts are put together."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar, overload
 
 from torch import Tensor, nn
 
@@ -13,14 +15,45 @@ from comix_models.dcn2d import Block2d, DeformableConv
 from comix_models.decoder import AllMLPDecoder
 from comix_models.epa3d import Block3d, Conv3x3x3, EfficientPairedAttention
 from comix_models.ffm import FFM, Average, fold_planes
+from comix_models.forest import Forest, ForestSpec
+from comix_models.fusion_fcn import FusionFCN, FusionFCNSpec
 from comix_models.spec import STAGES, CoMiXSpec
+from comix_models.spec_base import Spec
 from comix_models.stem import SpectralStem, Stem
+from comix_models.svm import Svm, SvmSpec
 from comix_models.tokens import LearnedTokens, PooledTokens
 from comix_models.transition import transition
+from comix_models.unet import UNet, UNetSpec
+
+Network = TypeVar("Network", bound=nn.Module)
+
+SPECS: Final[Mapping[str, type[Spec]]] = {
+    kind.model: kind for kind in (CoMiXSpec, UNetSpec, FusionFCNSpec, ForestSpec, SvmSpec)
+}
 
 
-def build_model(spec: CoMiXSpec, *, deform_backend: str = "auto") -> CoMiX | HsiNet:
-    """The network of a spec, its weights drawn from torch's global random generator.
+def spec_from_json(record: Mapping[str, Any]) -> Spec:
+    """The spec that ``to_json`` of any kind of model wrote; CoMiX's where it does not say which.
+
+    Raises:
+        ValueError: There is no such kind, or a field is unknown, missing or out of range.
+    """
+    kind = record.get("model", CoMiXSpec.model)
+    if not isinstance(kind, str) or kind not in SPECS:
+        raise ValueError(f"model: {kind!r} is none of {', '.join(SPECS)}")
+    return SPECS[kind].from_json(record)
+
+
+@overload
+def build_model(spec: CoMiXSpec, *, deform_backend: str = "auto") -> CoMiX | HsiNet: ...
+
+
+@overload
+def build_model(spec: Spec, *, deform_backend: str = "auto") -> nn.Module: ...
+
+
+def build_model(spec: Spec, *, deform_backend: str = "auto") -> nn.Module:
+    """The model of a spec, weights of networks drawn from torch's global random generator.
 
     Args:
         spec: What to build.
@@ -28,8 +61,28 @@ def build_model(spec: CoMiXSpec, *, deform_backend: str = "auto") -> CoMiX | Hsi
 
     Returns:
         A module whose forward takes the HSI ``(B, bands, H, W)`` and X ``(B, channels, H, W)`` (or
-        nothing, where ``spec.x_channels`` is 0) and returns logits ``(B, classes, H, W)``.
+        nothing, where ``spec.x_channels`` is 0) and returns logits ``(B, classes, H, W)``. Forests
+        and support vector machines have learned nothing until their buffers are loaded.
+
+    Raises:
+        TypeError: The spec is of no kind that can be built.
     """
+    match spec:
+        case CoMiXSpec():
+            return _comix(spec, deform_backend)
+        case UNetSpec():
+            return initialise(UNet(spec))
+        case FusionFCNSpec():
+            return initialise(FusionFCN(spec))
+        case ForestSpec():
+            return Forest(spec)
+        case SvmSpec():
+            return Svm(spec)
+        case _:
+            raise TypeError(f"no model is built from a {type(spec).__name__}")
+
+
+def _comix(spec: CoMiXSpec, deform_backend: str) -> CoMiX | HsiNet:
     decoder = AllMLPDecoder(spec.channels, spec.decoder_width, spec.classes, spec.head_dropout)
     hsi_stem = SpectralStem(spec.hsi_bands, spec.channels[0], spec.spectral_depth)
     model: CoMiX | HsiNet
@@ -116,7 +169,7 @@ def _tokens(spec: CoMiXSpec, stage: int, depth: int) -> nn.Module:
     return LearnedTokens(depth * side**2, spec.tokens[stage])
 
 
-def initialise(model: nn.Module) -> None:
+def initialise(model: Network) -> Network:
     """Draw the first weights of a network from torch's global random generator.
 
     Linear layers: truncated normal of variance 1 / fan in. The usual deviation of 0.02 suits widths
@@ -135,6 +188,7 @@ def initialise(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, DeformableConv | PooledTokens):
             module.start_as_average()
+    return model
 
 
 def _draw_convolution(weight: Tensor, groups: int) -> None:

@@ -16,10 +16,13 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from comix_models.decoder import AllMLPDecoder
 from comix_models.epa3d import Block3d, Conv3x3x3
+from comix_models.pixelwise import PixelModel
 from comix_models.stem import SpectralStem, Stem
+from comix_models.unet import ConvPair
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -45,6 +48,8 @@ def fuse(network: Network) -> Network:
         for name, child in module.named_children():
             if isinstance(child, AllMLPDecoder):
                 setattr(module, name, FusedDecoder(child))
+            elif isinstance(child, ConvPair):
+                setattr(module, name, _without_norms(child))
             elif isinstance(child, Stem):
                 setattr(module, name, FusedStem(child))
     return fused.eval()
@@ -54,12 +59,15 @@ def traced(network: nn.Module, *inputs: Tensor) -> nn.Module:
     """A network in evaluation mode as one frozen graph for inputs of the shapes given.
 
     Between its operations no Python runs, so several threads do not wait for each other. Results
-    are the same bit for bit.
+    are the same bit for bit. A model of single pixels comes back as it is: its operations are few
+    and large, and as a graph there would be one for every part of the window.
 
     Args:
         network: The network.
         inputs: What its forward takes; their values play no part.
     """
+    if isinstance(network, PixelModel):
+        return network
     with warnings.catch_warnings(), torch.no_grad():
         # Shapes become constants, which is what is wanted here; and torch would rather export.
         warnings.simplefilter("ignore")
@@ -119,6 +127,16 @@ class FusedDecoder(nn.Module):
         fused = self.first(full).add_(upsampled.permute(0, 2, 3, 1)).relu_()
         logits: Tensor = self.classes(fused)
         return logits.permute(0, 3, 1, 2)
+
+
+def _without_norms(pair: ConvPair) -> nn.Sequential:
+    """The two convolutions and activations of a pair, the norms folded into the former."""
+    first, first_norm, active, second, second_norm, _ = pair
+    convolutions = [(first, first_norm), (second, second_norm)]
+    folded = [
+        fuse_conv_bn_eval(cast(nn.Conv2d, c), cast(nn.BatchNorm2d, n)) for c, n in convolutions
+    ]
+    return nn.Sequential(folded[0], active, folded[1], active)
 
 
 def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

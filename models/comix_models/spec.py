@@ -6,9 +6,10 @@ how it is run (device, number type and backend of the deformable operator are ch
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any, Final, Literal, get_args
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Literal, get_args
+
+from comix_models.spec_base import Spec, check_count, is_count
 
 Projection = Literal["pooled", "learned"]
 HsiBlocks = Literal["3d", "2d"]
@@ -19,7 +20,7 @@ STAGES: Final = 4
 
 
 @dataclass(frozen=True)
-class CoMiXSpec:
+class CoMiXSpec(Spec):
     """A CoMiX network, field by field; per-stage fields hold four values.
 
     Attributes:
@@ -51,9 +52,8 @@ class CoMiXSpec:
         ValueError: A value is out of range; the message begins with the name of its field.
     """
 
-    hsi_bands: int
-    x_channels: int
-    classes: int
+    model: ClassVar[str] = "comix"
+
     channels: tuple[int, ...]
     depths: tuple[int, ...]
     tokens: tuple[int, ...]
@@ -73,53 +73,17 @@ class CoMiXSpec:
     head_dropout: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_counts(self)
         _check_stages(self)
         _check_choices(self)
         _check_window(self)
 
-    def to_json(self) -> dict[str, Any]:
-        """The spec as a plain dict of numbers, strings and lists, for a JSON header."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in asdict(self).items()
-        }
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> CoMiXSpec:
-        """The spec that ``to_json`` wrote.
-
-        Raises:
-            ValueError: A field is unknown, missing or out of range; the message names it.
-        """
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(record) - known):
-            raise ValueError(f"{unknown[0]}: no such field in a CoMiX spec")
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
-        }
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise ValueError(f"incomplete CoMiX spec: {_missing(record)}") from error
-
-
-def _missing(record: Mapping[str, Any]) -> str:
-    required = [field.name for field in fields(CoMiXSpec) if field.default is MISSING]
-    return ", ".join(name for name in required if name not in record) + " missing"
-
-
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
 
 def _check_counts(spec: CoMiXSpec) -> None:
-    least = {"x_channels": 0, "classes": 2}
-    names = ("hsi_bands", "x_channels", "classes", "heads", "ffn_ratio", "ffm_ratio")
-    for name in (*names, "decoder_width", "group_width", "spectral_depth"):
-        value, bound = getattr(spec, name), least.get(name, 1)
-        if not _is_count(value, bound):
-            raise ValueError(f"{name}: {value!r} is not a whole number of at least {bound}")
+    names = ("heads", "ffn_ratio", "ffm_ratio", "decoder_width", "group_width", "spectral_depth")
+    for name in names:
+        check_count(spec, name, 1)
     if spec.spectral_depth > spec.hsi_bands:
         raise ValueError(
             f"spectral_depth: {spec.spectral_depth} planes cannot be made of "
@@ -132,7 +96,7 @@ def _check_stages(spec: CoMiXSpec) -> None:
         values = getattr(spec, name)
         if not isinstance(values, tuple) or len(values) != STAGES:
             raise ValueError(f"{name}: {values!r} is not a tuple of {STAGES} values, one a stage")
-        if not all(_is_count(value, 1) for value in values):
+        if not all(is_count(value, 1) for value in values):
             raise ValueError(f"{name}: {values!r} holds something else than positive whole numbers")
     for width in spec.channels:
         if width % 2 or width % spec.heads or width % spec.group_width:
@@ -163,7 +127,7 @@ def _check_choices(spec: CoMiXSpec) -> None:
 def _check_window(spec: CoMiXSpec) -> None:
     if spec.projection == "pooled" and spec.window is not None:
         raise ValueError(f"window: {spec.window!r} given, but a pooled projection has no window")
-    if spec.projection == "learned" and (not _is_count(spec.window, 2) or (spec.window or 0) % 2):
+    if spec.projection == "learned" and (not is_count(spec.window, 2) or (spec.window or 0) % 2):
         raise ValueError(f"window: {spec.window!r} is not an even side of a learned projection")
 
 

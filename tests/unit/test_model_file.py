@@ -1,11 +1,12 @@
 """One safetensors file that carries everything needed to use a model."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from comix_cli.errors import ModelFileError
 from comix_cli.learning.model_file import (
@@ -18,7 +19,12 @@ from comix_cli.learning.model_file import (
 from comix_cli.learning.normalise import Normalisation
 from comix_cli.scene.legend import Legend
 from comix_models.build import build_model
+from comix_models.forest import ForestSpec
+from comix_models.fusion_fcn import FusionFCNSpec
 from comix_models.spec import preset
+from comix_models.spec_base import Spec
+from comix_models.svm import SvmSpec
+from comix_models.unet import UNetSpec
 
 CPU = torch.device("cpu")
 
@@ -106,6 +112,37 @@ def test_a_newer_format_asks_for_a_newer_comix(saved: Path) -> None:
     rewrite(saved, format_version=99)
     with pytest.raises(ModelFileError, match=r"version 99.*upgrade comix"):
         read_card(saved)
+
+
+def test_a_file_from_before_there_were_other_models_still_loads(saved: Path) -> None:
+    document = card().to_json() | {"format_version": 1}
+    assert document["spec"].pop("model") == "comix"
+    weights = load_file(saved)
+    save_file(weights, saved, metadata={"comix": json.dumps(document)})
+    network, found = load_model(saved, CPU)
+    assert found == card()
+    assert set(network.state_dict()) == set(weights)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        UNetSpec(3, 1, 2, width=2),
+        FusionFCNSpec(3, 1, 2, x_groups=(1,), width=2),
+        ForestSpec(3, 1, 2, depths=(2, 0), nodes=6, leaves=4),
+        SvmSpec(3, 1, 2, support=(2, 1)),
+    ],
+    ids=lambda spec: spec.model,
+)
+def test_every_kind_of_model_comes_back_as_it_was(spec: Spec, tmp_path: Path) -> None:
+    model = build_model(spec)
+    path = tmp_path / "model.safetensors"
+    save_model(path, model.state_dict(), replace(card(), spec=spec))
+    loaded, found = load_model(path, CPU)
+    assert found.spec == spec
+    assert type(loaded) is type(model)
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name], tensor, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("changes", [{"legend": 3}, {"spec": {}}, {"hsi": {}}])

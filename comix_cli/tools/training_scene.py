@@ -1,0 +1,102 @@
+"""A scene and its ground truth as training needs them."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from comix_cli.errors import LabelError, listed
+from comix_cli.learning.samples import (
+    LabelIndex,
+    LabelReader,
+    MemoryScene,
+    index_labels,
+    scene_bytes,
+)
+from comix_cli.progress import Progress
+from comix_cli.scene.labels import Reference
+from comix_cli.scene.legend import Legend
+from comix_cli.scene.stack import BlockReader, Stack
+from comix_cli.tools.reference import TruthOptions, tell_of_left_out
+from comix_cli.tools.validation import LabelledScene
+
+# Scenes up to this size are read once and kept; larger ones are read chip by chip.
+MEMORY_SCENE_BYTES = 4 << 30
+# Beyond that a field holds names or numbers of single objects and not classes.
+MOST_CLASSES = 1000
+
+
+def labelled_scene(
+    stack: Stack, options: TruthOptions, truth: Reference, progress: Progress
+) -> LabelledScene:
+    """The scene, in memory where it fits, with the classes that it really holds.
+
+    Raises:
+        LabelError: Too many classes, or not two that have usable pixels.
+    """
+    reader = _readable_scene(stack, progress)
+    legend, index = _find_labels(options, truth, reader, progress)
+    labels = LabelReader(truth, stack.grid, legend, options.rule)
+    coarsest = max(info.grid.gsd_m for info in (stack.hsi_info, *stack.x_info))
+    return LabelledScene(reader, labels, index, legend, coarsest)
+
+
+def _readable_scene(stack: Stack, progress: Progress) -> BlockReader:
+    infos = (stack.hsi_info, *stack.x_info)
+    for info, dropped in zip(infos, (stack.dropped, *stack.x_dropped), strict=True):
+        for band, reason in dropped.items():
+            progress.info(f"{info.path}: band {band} is not used ({reason})")
+    if scene_bytes(stack) <= memory_for_a_scene():
+        return MemoryScene(stack, progress)
+    return stack
+
+
+def memory_for_a_scene() -> int:
+    """How many bytes a scene may take in memory: at most half of what is free."""
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(MEMORY_SCENE_BYTES, free // 2)
+
+
+def _find_labels(
+    options: TruthOptions, truth: Reference, scene: BlockReader, progress: Progress
+) -> tuple[Legend, LabelIndex]:
+    """The classes that the scene really holds, and where their pixels are."""
+    if len(truth.classes) > MOST_CLASSES:
+        raise LabelError(
+            f"field '{truth.field}' has {len(truth.classes)} values, too many for classes"
+            if truth.field
+            else f"holds {len(truth.classes)} values, too many for classes",
+            path=truth.path,
+            remedy="name another field with --field, or give another file",
+        )
+    everything = Legend.from_names(truth.classes)
+    labels = LabelReader(truth, scene.grid, everything, options.rule)
+    index = index_labels(labels, scene, len(everything), progress)
+    kept = np.flatnonzero(index.class_pixels).tolist()
+    if not kept:
+        raise LabelError(
+            "no labelled pixel lies on valid data",
+            path=truth.path,
+            remedy="check the CRS of the ground truth (--gt-crs) and nodata in the rasters",
+        )
+    legend = everything.only(kept)
+    if len(kept) == 1:
+        raise LabelError(
+            f"only one class ('{legend.names[0]}') has labelled pixels in the scene",
+            path=truth.path,
+            remedy="label at least two classes, or name another field with --field",
+        )
+    _tell_what_is_left_out(everything, legend, index, truth, progress)
+    return legend, index.only(kept)
+
+
+def _tell_what_is_left_out(
+    everything: Legend, legend: Legend, index: LabelIndex, truth: Reference, progress: Progress
+) -> None:
+    absent = [name for name in everything.names if name not in legend.names]
+    if absent:
+        progress.warn(f"{truth.path}: no usable pixel, so left out: {listed(absent)}")
+    disputed = "pixels lie in polygons of different classes"
+    tell_of_left_out(truth.path, index.overlap, disputed, progress)
+    tell_of_left_out(truth.path, index.invalid, "labelled pixels have no valid data", progress)
