@@ -32,6 +32,7 @@ x = {x}        # rasters of other sensors, in a fixed order; [] for the HSI alon
 gt = {gt}         # vector ground truth to learn from
 {field}   # its attribute that holds the class
 output = "model.safetensors"
+# model = "comix"           # or unet, fusion-fcn, random-forest, svm, to compare with
 preset = "tiny"             # nano, tiny, small, base, paper
 steps = 400
 # max_minutes = 20          # finish within this time, with fewer steps if need be

@@ -12,7 +12,7 @@ from typing import Any
 
 from comix_cli import __version__
 
-_LIBRARIES = ("torch", "numpy", "numba", "rasterio")
+_LIBRARIES = ("torch", "numpy", "numba", "rasterio", "scikit-learn")
 
 
 def versions() -> dict[str, str]:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from comix_models.pixelwise import PixelModel
 from comix_models.spec_base import Spec, check_count, check_counts
 
-# Places in trees that are looked at together; measured to be as fast as more.
+# Places in trees that are looked at together, or values; measured to be as fast as more.
 _PLACES: Final = 1 << 18
 
 
@@ -76,7 +76,7 @@ class Forest(PixelModel):
     shares: Tensor
 
     def __init__(self, spec: ForestSpec) -> None:
-        super().__init__(spec, _PLACES // len(spec.depths))
+        super().__init__(spec, _PLACES // max(len(spec.depths), spec.features))
         # How many trees go at least so deep, for each level.
         self.trees_at = [
             sum(depth > level for depth in spec.depths) for level in range(spec.depths[0])

@@ -16,7 +16,7 @@ from torch import Tensor
 from comix_models.pixelwise import PixelModel
 from comix_models.spec_base import Spec, check_counts
 
-# Kernel values that are in memory together.
+# Kernel values, or values of pixels, that are in memory together.
 _VALUES: Final = 1 << 22
 
 
@@ -75,7 +75,7 @@ class Svm(PixelModel):
 
     def __init__(self, spec: SvmSpec) -> None:
         total = sum(spec.support)
-        super().__init__(spec, _VALUES // total)
+        super().__init__(spec, _VALUES // max(total, spec.features))
         self.support = list(spec.support)
         self.register_buffer("mean", torch.zeros(spec.features))
         self.register_buffer("scale", torch.ones(spec.features))

@@ -115,7 +115,6 @@ def test_a_machine_answers_as_scikit_learns(classes: int) -> None:
 def test_a_machine_votes_as_libsvm_where_votes_decide() -> None:
     theirs = make_pipeline(StandardScaler(), SVC(C=3.0, gamma=0.2))
     theirs.fit(*pixels(300, 7, 5))
-    theirs.named_steps["svc"].gamma = 0.2
     ours = built(*svm_tensors(theirs, a_spec(7, 5)))
     values, _ = pixels(2000, 7, 5, seed=1)
     scores = asked(ours, values).numpy()
