@@ -214,7 +214,7 @@ def _map_path(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     if found is None:
         raise InputError(
             "no map is named and this folder holds none that comix wrote",
-            remedy=f"name one: {ctx.command_path} map.tif ...",
+            remedy=f"name one: comix {ctx.info_name} map.tif ...",
         )
     return str(found)
 
