@@ -312,8 +312,10 @@ def test_a_sample_without_its_design_is_refused(
 
 def test_a_sample_elsewhere_or_of_polygons_is_refused(folder: Path) -> None:
     sample(folder, *((col + 100, *rest) for col, *rest in DESIGN))  # type: ignore[arg-type]
-    far = comix(folder, "evaluate", "map.tif", "--design", "sample.gpkg")
-    assert "sample.gpkg:" in far.error
+    write(folder, (area(0, 0, 4, 6), "roof"))
+    far = evaluate(folder, "--design", "sample.gpkg")
+    assert far.code == 1
+    assert "sample.gpkg: no point of the sample lies on the map" in far.error
     write(folder, (area(0, 0, 3, 2), "roof"), name="sample2.gpkg")
     frame = geopandas.read_file(folder / "sample2.gpkg").assign(stratum=1, stratum_pixels=5)
     frame.to_file(folder / "sample2.gpkg")
