@@ -188,7 +188,8 @@ def check_report_paths(
         UsageError: A format that does not exist, or one file for two reports.
         OutputError: A file exists, is an input, or cannot be written.
     """
-    inputs = [options.map_path, options.truth.path, *filter(None, (options.design,))]
+    named = (options.map_path, options.truth.path, options.design, options.class_map)
+    inputs = [str(path) for path in named if path is not None]
     for option, path in wanted.items():
         suffixes = PAGE_SUFFIXES if option == "--report" else REPORT_SUFFIXES
         if path.suffix.lower() not in suffixes:
