@@ -203,7 +203,7 @@ class _Walk:
                 for path, map_file in maps.items()
             }
             numbers, codes = _common_codes(reference, known)
-            tiles = ReferenceTiles(reference, any_side.grid, numbers, options.rule)
+            tiles = ReferenceTiles(reference, any_side.grid, numbers, options.rule, beyond=False)
             path = any_side.design_path
             design = None if path is None else read_design(path, any_side.grid)
             for tile in tiles.walk(progress):
