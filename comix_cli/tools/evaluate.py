@@ -86,9 +86,9 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
             options.truth, map_file.grid, progress, field=_field_of(options, map_file)
         ) as reference,
     ):
-        known = reference_codes(reference, map_file, renamed)
         design = read_design(options.design, map_file.grid) if options.design else None
         totals = count_map(map_file, progress)
+        known = reference_codes(reference, map_file, totals.pixels, renamed)
         picture = _empty_picture(map_file.grid)
         comparison = Comparison(
             map_file, reference, known, totals.pixels, options.truth.rule, design, picture

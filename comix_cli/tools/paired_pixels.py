@@ -24,6 +24,7 @@ from comix_cli.scene.legend import NO_CLASS
 from comix_cli.scene.raster import checksum
 from comix_cli.scene.windows import Window
 from comix_cli.tools.class_names import reference_codes
+from comix_cli.tools.map_totals import count_map
 from comix_cli.tools.reference import TruthOptions, open_reference
 from comix_cli.tools.reference_tiles import ReferenceTile, ReferenceTiles
 from comix_cli.tools.report_file import FileRecord, Report, TruthRecord
@@ -199,7 +200,12 @@ class _Walk:
             # What there is to say of the ground truth has been said when the reports were made.
             reference = stack.enter_context(open_reference(options, any_side.grid, Silent()))
             known = {
-                path: reference_codes(reference, map_file, self._sides[path].report.class_map)
+                path: reference_codes(
+                    reference,
+                    map_file,
+                    count_map(map_file, progress).pixels,
+                    self._sides[path].report.class_map,
+                )
                 for path, map_file in maps.items()
             }
             numbers, codes = _common_codes(reference, known)
