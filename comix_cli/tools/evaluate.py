@@ -256,15 +256,16 @@ def _warn_about_sample(design: SampleDesign, comparison: Comparison, progress: P
 
 
 def _warn_about_unmapped(reference: Reference, comparison: Comparison, progress: Progress) -> None:
-    """Name the classes that the map lacks, where pixels of them are left out."""
+    """Name the classes that the map lacks, and what becomes of pixels of them."""
     lost = {name: count for name, count in comparison.unmapped.items() if count}
     if lost:
-        compared = int(comparison.contributions().pixels.sum())
-        share = sum(lost.values()) / (sum(lost.values()) + compared)
+        left_out = comparison.excluded["unmapped_class"]
+        share = sum(lost.values()) / (int(comparison.contributions().pixels.sum()) + left_out)
+        fate = "are left out" if left_out else "of the sample count as wrong"
         doubt = f"; is '{reference.field}' the right field?" if reference.field else ""
         progress.warn(
             f"{reference.path}: the map has no class {listed(list(lost))}: {sum(lost.values())} "
-            f"pixels ({100 * share:.0f} %) are left out{doubt}"
+            f"pixels ({100 * share:.0f} %) {fate}{doubt}"
         )
 
 

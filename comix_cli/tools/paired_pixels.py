@@ -208,9 +208,9 @@ class _Walk:
                 )
                 for path, map_file in maps.items()
             }
-            numbers, codes = _common_codes(reference, known)
-            tiles = ReferenceTiles(reference, any_side.grid, numbers, options.rule, beyond=False)
             path = any_side.design_path
+            numbers, codes = _common_codes(reference, known, sampled=path is not None)
+            tiles = ReferenceTiles(reference, any_side.grid, numbers, options.rule, beyond=False)
             design = None if path is None else read_design(path, any_side.grid)
             for tile in tiles.walk(progress):
                 self._add(tile.window, *_labels(tile, design), maps, codes)
@@ -283,20 +283,22 @@ def _truth_options(side: _Place) -> TruthOptions:
 
 
 def _common_codes(
-    reference: Reference, known: Mapping[str, Mapping[int, int]]
+    reference: Reference, known: Mapping[str, Mapping[int, int]], *, sampled: bool
 ) -> tuple[dict[int, int], dict[str, NDArray[np.int32]]]:
     """One number for each set of classes that no map tells apart, and each map's code for it.
 
     Args:
         reference: The ground truth.
         known: By map its code for each code of the ground truth that it knows.
+        sampled: Whether the pixels of a sample are compared, in which a map is wrong where it lacks
+            the class.
 
     Returns:
         The number of each code of the ground truth, from 1; and for each map a table from numbers
-        to its own codes, 0 where it lacks the class.
+        to its own codes. Where it lacks the class, 0: not compared; of a sample a negative number.
     """
     of_class = {
-        code: tuple(codes.get(code, NO_CLASS) for codes in known.values())
+        code: tuple(codes.get(code, -code if sampled else NO_CLASS) for codes in known.values())
         for code, _ in reference.classes
     }
     distinct = list(dict.fromkeys(of_class.values()))
