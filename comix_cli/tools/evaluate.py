@@ -86,7 +86,7 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
             options.truth, map_file.grid, progress, field=_field_of(options, map_file)
         ) as reference,
     ):
-        design = read_design(options.design, map_file.grid) if options.design else None
+        design = _design(options, map_file.grid, progress)
         totals = count_map(map_file, progress)
         known = reference_codes(reference, map_file, totals.pixels, renamed)
         picture = _empty_picture(map_file.grid)
@@ -100,6 +100,17 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
         _warn(map_file, reference, comparison, provenance, progress)
         document = _document(reference, comparison, totals, design, provenance)
     return Evaluation(document, picture)
+
+
+def _design(options: EvaluateOptions, grid: Grid, progress: Progress) -> SampleDesign | None:
+    path, truth = options.design, options.truth
+    if path is None:
+        return None
+    design = read_design(path, grid, layer=truth.layer_of(path), crs=truth.crs)
+    # Of a sample that is the ground truth as well this has been said.
+    for warning in design.warnings if path != truth.path else ():
+        progress.warn(warning)
+    return design
 
 
 def _empty_picture(grid: Grid) -> AgreementPicture:

@@ -208,10 +208,9 @@ class _Walk:
                 )
                 for path, map_file in maps.items()
             }
-            path = any_side.design_path
-            numbers, codes = _common_codes(reference, known, sampled=path is not None)
+            design = _design(any_side)
+            numbers, codes = _common_codes(reference, known, sampled=design is not None)
             tiles = ReferenceTiles(reference, any_side.grid, numbers, options.rule, beyond=False)
-            design = None if path is None else read_design(path, any_side.grid)
             for tile in tiles.walk(progress):
                 self._add(tile.window, *_labels(tile, design), maps, codes)
 
@@ -280,6 +279,14 @@ def _truth_options(side: _Place) -> TruthOptions:
         crs=truth.crs,
         rule=truth.rule,
     )
+
+
+def _design(side: _Place) -> SampleDesign | None:
+    path, truth = side.design_path, _truth_options(side)
+    if path is None:
+        return None
+    crs = truth.crs if path == truth.path else None
+    return read_design(path, side.grid, layer=truth.layer_of(path), crs=crs)
 
 
 def _common_codes(

@@ -35,6 +35,10 @@ class TruthOptions:
     crs: str | None = None
     rule: PixelRule = CENTRES
 
+    def layer_of(self, path: str) -> str | None:
+        """The layer to read of a file that may be the ground truth itself."""
+        return self.layer if path == self.path else None
+
 
 @contextmanager
 def open_reference(
