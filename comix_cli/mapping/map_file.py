@@ -115,6 +115,10 @@ class MapFile:
             codes[rows, columns] = self.read(Window(top, left, bottom - top, right - left))
         return codes
 
+    def shares_pixels(self, grid: Grid) -> bool:
+        """Whether a grid has the map's own pixels, inside the map and beyond it."""
+        return _place_in(grid, self.grid) is not None
+
     def _warped(self, grid: Grid) -> NDArray[np.int32]:
         with WarpedVRT(
             self.dataset,

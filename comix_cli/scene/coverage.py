@@ -18,7 +18,8 @@ from comix_cli.scene.rasterize import Candidates
 _ANY_CRS = CRS.from_epsg(3857).to_wkt()
 # exactextract keeps shares in single precision, so what is asked for may come out a little smaller.
 _ROUNDING = 1e-6
-
+# Pixels of overlap in a window that may count twice: no share is wrong by more.
+_OVERLAP = 1e-4
 
 Numbers = NDArray[np.int32]
 
@@ -58,13 +59,22 @@ def _taken(
     whole = shapes.copy()
     broken = ~np.asarray(shapely.is_valid(shapes))
     whole[broken] = shapely.make_valid(shapes[broken])
-    united = shapely.union_all(whole)
-    if not np.isclose(shapely.area(united), shapely.area(whole).sum()):
+    united = np.array([shapely.union_all(whole)], dtype=object)
+    if _area_inside(whole, shape) - _area_inside(united, shape) > _OVERLAP:
         # They overlap, and what two of them cover must not count twice.
-        _, cells, shares = _shares(np.array([united], dtype=object), shape)
+        _, cells, shares = _shares(united, shape)
     total = np.bincount(cells, weights=shares, minlength=shape[0] * shape[1])
     enough: NDArray[np.bool_] = total.reshape(shape) >= least - _ROUNDING
     return enough
+
+
+def _area_inside(shapes: NDArray[Any], shape: tuple[int, int]) -> float:
+    """The area of all shapes inside the window, in pixels.
+
+    Of what reaches far beyond it, the rounding of its whole area could hide any overlap.
+    """
+    height, width = shape
+    return float(shapely.area(shapely.clip_by_rect(shapes, 0, 0, width, height)).sum())
 
 
 def _owners(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from comix_cli.errors import LabelError
+from comix_cli.progress import Progress
 from comix_cli.scene.class_field import choose_field, class_codes
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.pixel_rule import CENTRES, PixelRule
@@ -91,8 +93,8 @@ class Reference(Protocol):
         """The name of the class of each feature; empty where there are no features."""
         ...
 
-    def pixels_beyond(self, grid: Grid) -> int:
-        """About how many pixels of a grid it would cover beyond that grid's extent."""
+    def pixels_beyond(self, grid: Grid, progress: Progress) -> tuple[int, bool]:
+        """How many pixels of a grid it would cover beyond its extent, and whether exactly so."""
         ...
 
 
@@ -175,10 +177,21 @@ class GroundTruth:
         pairs = zip(self.features.tolist(), self.codes.tolist(), strict=True)
         return {feature: names[code] for feature, code in pairs}
 
-    def pixels_beyond(self, grid: Grid) -> int:
-        """How many pixels of a grid it covers beyond that grid's extent, by area."""
+    def pixels_beyond(
+        self,
+        grid: Grid,
+        progress: Progress,  # noqa: ARG002 - it takes no time
+    ) -> tuple[int, bool]:
+        """About how many pixels of a grid it would cover beyond its extent; never exactly.
+
+        By the area of polygons, by the length of lines, and one for each point.
+        """
         beyond = shapely.difference(self.geometries, shapely.box(*grid.bounds))
-        return round(float(shapely.area(beyond).sum()) / abs(grid.transform.determinant))
+        kinds, pixel = shapely.get_dimensions(self.geometries), abs(grid.transform.determinant)
+        area = shapely.area(beyond[kinds == 2]).sum() / pixel
+        length = shapely.length(beyond[kinds == 1]).sum() / math.sqrt(pixel)
+        points = np.count_nonzero(~shapely.is_empty(beyond[kinds == 0]))
+        return round(float(area + length)) + int(points), False
 
 
 def read_ground_truth(

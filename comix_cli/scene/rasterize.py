@@ -26,6 +26,8 @@ _STEPS_PER_PIXEL = float(1 << 20)
 # Geometries with more vertices are cut to the window first; below, cutting costs more than it
 # saves.
 _MANY_VERTICES = 2000
+# So are those that reach farther, in pixels: GDAL counts pixels in 32 bits.
+_FAR = float(1 << 28)
 _MARGIN = 2.0  # pixels around the window that a cut leaves, so that cut edges lie outside
 
 
@@ -196,7 +198,8 @@ def _in_pixels(shapes: NDArray[Any], grid: Grid, window: Window) -> NDArray[Any]
         return rounded - corner
 
     projected = shapely.transform(shapes, project)
-    large = shapely.get_num_coordinates(projected) > _MANY_VERTICES
+    far = np.abs(shapely.bounds(projected)).max(axis=1, initial=0) > _FAR
+    large = far | (shapely.get_num_coordinates(projected) > _MANY_VERTICES)
     if large.any():
         projected[large] = shapely.clip_by_rect(
             projected[large], -_MARGIN, -_MARGIN, window.width + _MARGIN, window.height + _MARGIN

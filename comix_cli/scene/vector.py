@@ -34,13 +34,15 @@ class Words:
 
     Attributes:
         what: Such as 'ground truth'.
-        layer: The option that names a layer.
+        layer: The option that names a layer; None where there is none.
         crs: The option that gives a CRS; None where there is none.
+        usual_layer: The layer that is meant where there are several and none is named.
     """
 
     what: str
-    layer: str
+    layer: str | None
     crs: str | None
+    usual_layer: str | None = None
 
 
 def read_frame(path: str, layer: str | None, words: Words) -> geopandas.GeoDataFrame:
@@ -72,10 +74,14 @@ def _choose_layer(path: str, layers: list[str], layer: str | None, words: Words)
         return layer
     if not layers:
         raise LabelError("holds no geometries", path=path, remedy=_meant(words))
-    if len(layers) > 1:
-        remedy = f"{_of(layers)} with {words.layer}"
-        raise LabelError("holds several layers", path=path, remedy=remedy)
-    return layers[0]
+    if len(layers) == 1:
+        return layers[0]
+    if words.usual_layer is not None and words.usual_layer in layers:
+        return words.usual_layer
+    remedy = f"{_of(layers)} with {words.layer}"
+    if words.layer is None:
+        remedy = f"call the one that is the {words.what} '{words.usual_layer}'"
+    raise LabelError("holds several layers", path=path, remedy=remedy)
 
 
 def _of(layers: list[str]) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from comix_cli.errors import LabelError, listed
+from comix_cli.errors import LabelError, RasterError, listed
 from comix_cli.mapping.map_file import MapFile
 from comix_cli.scene.labels import Reference
 
 
 def reference_codes(
-    truth: Reference, map_file: MapFile, renamed: Mapping[str, str] | None = None
+    truth: Reference,
+    map_file: MapFile,
+    present: Iterable[int],
+    renamed: Mapping[str, str] | None = None,
 ) -> dict[int, int]:
     """The map's code for each code of the ground truth that the map knows.
 
@@ -24,57 +27,106 @@ def reference_codes(
     Args:
         truth: The ground truth.
         map_file: The map.
+        present: Codes that occur in the map: of a map without names they are all that it knows.
         renamed: What the map calls a class of the ground truth (a name or a code), by its name.
 
     Raises:
-        LabelError: Names cannot be matched, because the map has none, or nothing is in common.
+        LabelError: Names cannot be matched, because the map has none or gives one to several
+            classes, or nothing is in common.
+        RasterError: The map has neither names nor classes.
     """
-    legend, names = map_file.legend, renamed or {}
-    if legend is None:
-        return _codes_alone(truth, map_file, names)
-    codes = {str(entry.code): entry.code for entry in legend}
-    by_name = {entry.name: entry.code for entry in legend}
-    own = codes if truth.integer_field else by_name
-    # A file that renames may name the map's classes or their codes, and so may a field of text.
-    known = {**codes, **by_name} if names or not truth.integer_field else own
-    found = {code: lookup(names.get(name, name), known) for code, name in truth.classes}
-    matched = {code: place for code, place in found.items() if place is not None}
-    if not matched:
+    wanted = {code: (renamed or {}).get(name, name) for code, name in truth.classes}
+    if map_file.legend is None:
+        found, own = _codes_alone(truth, map_file, wanted, present, renamed=bool(renamed))
+    else:
+        found, own = _by_legend(truth, map_file, wanted, present, renamed=bool(renamed))
+    if not found:
         raise LabelError(
             f"its classes ({listed([name for _, name in truth.classes])}) and the map's "
-            f"({listed(list(own))}) have nothing in common",
+            f"({listed(own)}) have nothing in common",
             path=truth.path,
             remedy="name another field with --field, or what they are called with --class-map",
         )
-    return matched
+    return found
 
 
-def _codes_alone(truth: Reference, map_file: MapFile, names: Mapping[str, str]) -> dict[int, int]:
-    """The codes of a map that has no names: the ground truth's own, if it has any."""
-    texts = {code: names.get(name, name) for code, name in truth.classes}
-    found = {code: int(text) for code, text in texts.items() if text.isdecimal() and int(text) > 0}
-    strangers = [text for code, text in texts.items() if code not in found]
-    if strangers and names:
+def _by_legend(
+    truth: Reference,
+    map_file: MapFile,
+    wanted: Mapping[int, str],
+    present: Iterable[int],
+    *,
+    renamed: bool,
+) -> tuple[dict[int, int], list[str]]:
+    """The codes of a map that has names, and what it calls its classes."""
+    legend = map_file.legend or ()
+    codes = {str(code): code for code in sorted({*present, *(e.code for e in legend)})}
+    if truth.integer_field and not renamed:
+        return _looked_up(wanted, codes), list(codes)
+    # A file that renames may name the map's classes or their codes, and so may a field of text.
+    names = {entry.name: entry.code for entry in legend}
+    found = _looked_up(wanted, {**codes, **names})
+    others = {entry.name: entry.code for entry in reversed([*legend])}
+    for code, other in _looked_up(wanted, {**codes, **others}).items():
+        if found[code] != other:
+            raise LabelError(
+                f"class '{wanted[code]}' may be code {other} or {found[code]} of {map_file.path}, "
+                "which gives both the same name",
+                path=truth.path,
+                remedy="give the code in --class-map, or a field of codes with --field",
+            )
+    return found, list(codes if truth.integer_field else names)
+
+
+def _codes_alone(
+    truth: Reference,
+    map_file: MapFile,
+    wanted: Mapping[int, str],
+    present: Iterable[int],
+    *,
+    renamed: bool,
+) -> tuple[dict[int, int], list[str]]:
+    """The codes of a map that has no names, and how they are written."""
+    strangers = [text for text in wanted.values() if not text.isdecimal()]
+    if strangers and renamed:
         raise LabelError(
             f"'{strangers[0]}' is no code, and the map has no class names",
             path=truth.path,
             remedy="give codes in the second column of --class-map",
         )
-    if not found:
+    if len(strangers) == len(wanted):
         raise LabelError(
             f"field '{truth.field}' holds names, but the map {map_file.path} has none",
             path=truth.path,
             remedy="give a field of integer codes with --field, or a map with class names",
         )
-    return found
+    known = {str(code): code for code in sorted(present)}
+    if not known:
+        raise RasterError(
+            "holds no class: every pixel is 0 or nodata",
+            path=map_file.path,
+            remedy="give a classified map",
+        )
+    # Text may write code 7 as '07', and is no number: it may have any length.
+    return _looked_up({code: text.lstrip("0") for code, text in wanted.items()}, known), list(known)
 
 
 def lookup(name: str, known: Mapping[str, int]) -> int | None:
     """The code of a name as it is, or of the only one that differs by case and spaces."""
-    if name in known:
-        return known[name]
-    alike = {code for other, code in known.items() if _plain(other) == _plain(name)}
-    return alike.pop() if len(alike) == 1 else None
+    return _looked_up({0: name}, known).get(0)
+
+
+def _looked_up(wanted: Mapping[int, str], known: Mapping[str, int]) -> dict[int, int]:
+    """The codes of those names that `lookup` finds."""
+    alike: dict[str, set[int]] = {}
+    for name, code in known.items():
+        alike.setdefault(_plain(name), set()).add(code)
+    found = {}
+    for number, name in wanted.items():
+        codes = {known[name]} if name in known else alike.get(_plain(name), set())
+        if len(codes) == 1:
+            (found[number],) = codes
+    return found
 
 
 def _plain(name: str) -> str:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from comix_cli.accuracy.agreement import AgreementPicture
 from comix_cli.accuracy.bootstrap import Contributions
-from comix_cli.errors import RasterError
 from comix_cli.mapping.map_file import MapFile
 from comix_cli.progress import Progress
 from comix_cli.scene.labels import Reference
@@ -19,13 +18,10 @@ from comix_cli.scene.legend import NO_CLASS
 from comix_cli.scene.pixel_rule import PixelRule
 from comix_cli.scene.rasterize import Sources
 from comix_cli.scene.windows import Window
+from comix_cli.tools.compared_classes import compared_classes
 from comix_cli.tools.reference_tiles import ReferenceTile, ReferenceTiles
 from comix_cli.tools.sample_design import SampleDesign
 
-# A raster with more codes than this is no class map.
-MOST_CODES = 1000
-# What stands for classes that the map does not know, downwards; beyond every code of a map.
-UNMAPPED = 2**31 - 1
 # Pairs of overlapping features that a report names.
 MOST_OVERLAPS = 100
 LARGEST_IN_TABLE = 1 << 20
@@ -48,14 +44,15 @@ class Comparison:
 
     Attributes:
         excluded: Reference pixels left out: where the map has no data, outside the map, in polygons
-            of different classes, of a class that the map does not know.
-        unmapped: Of the last, how many by the ground truth's class names.
+            of different classes, of a class that the map does not know; those of a sample are
+            wrong and not left out.
         outside_estimated: Whether `outside` follows from areas and not from pixels.
         labelled: Pixels of the map that have ground truth, disputed or not; of a sample's, if any.
         features_seen: Features that hold at least one pixel of the map.
 
     Raises:
         RasterError: The map holds too many codes.
+        LabelError: A sample holds too many classes that the map does not know.
     """
 
     def __init__(
@@ -69,25 +66,17 @@ class Comparison:
         picture: AgreementPicture | None = None,
     ) -> None:
         self._map, self._design, self._picture = map_file, design, picture
-        names = dict(reference.classes)
-        strangers = [code for code, _ in reference.classes if code not in known]
-        codes = {**known, **{code: UNMAPPED - i for i, code in enumerate(strangers)}}
-        self._strangers = {UNMAPPED - i: names[c] for i, c in enumerate(strangers)}
-        self._names = {entry.code: entry.name for entry in map_file.legend or ()}
-        # A code that the map does not name is an error like any other, so it needs its place.
-        self._codes = np.array(sorted({*(self._names or known.values()), *present}), np.int64)
-        if len(self._codes) > MOST_CODES:
-            raise RasterError(
-                f"holds more than {MOST_CODES} different codes",
-                path=map_file.path,
-                remedy="give a classified map",
-            )
-        self._table = _table_of_places(self._codes)
-        self._tiles = ReferenceTiles(reference, map_file.grid, codes, rule)
+        # Where the sample meets a class that the map lacks, the map is wrong. Elsewhere that class
+        # may be left out, as what is compared need not stand for all of the map.
+        self._classes = compared_classes(
+            map_file, reference, known, present, compare_unmapped=design is not None
+        )
+        self._table = _table_of_places(self._classes.codes)
+        self._tiles = ReferenceTiles(reference, map_file.grid, self._classes.of_reference, rule)
         # Cluster, stratum, reference code, predicted code and pixels, in columns, tile by tile.
         self._cells = [np.empty((5, 0), np.int64)]
         self._overlaps: Counter[tuple[int, int]] = Counter()
-        self.unmapped = dict.fromkeys(self._strangers.values(), 0)
+        self._unmapped = dict.fromkeys(self._classes.unmapped, 0)
         self.excluded = dict.fromkeys(("nodata", "outside", "overlap", "unmapped_class"), 0)
         self.outside_estimated = False
         self.labelled = 0
@@ -124,7 +113,7 @@ class Comparison:
             predicted = self._map.read(tile.window).ravel()[here]
             self._count(sources, top, self._places(predicted))
             if self._picture is not None:
-                known = (predicted != NO_CLASS) & ~self._is_strange(sources.codes)[top]
+                known = (predicted != NO_CLASS) & ~self._classes.is_left_out(sources.codes)[top]
                 right = predicted[known] == sources.codes[top[known]]
                 self._draw(self._picture, tile.window, here[known], right)
 
@@ -136,16 +125,11 @@ class Comparison:
         masks[0, here], masks[1, here] = right, True
         picture.add(window.row, window.col, *masks.reshape(2, *window.shape))
 
-    def _is_strange(self, codes: Numbers) -> NDArray[np.bool_]:
-        """Which codes stand for classes that the map does not know."""
-        strange: NDArray[np.bool_] = codes > UNMAPPED - len(self._strangers)
-        return strange
-
     def _places(self, codes: Numbers) -> Numbers:
         """The place of codes of the map among all of them, counted from 1; 0 stays 0."""
         if self._table is not None:
             return self._table[codes]
-        found = np.searchsorted(self._codes, codes) + 1
+        found = np.searchsorted(self._classes.codes, codes) + 1
         return np.where(codes == NO_CLASS, 0, found).astype(np.int32)
 
     def _count_overlaps(self, features: Numbers, top: Numbers, bottom: Numbers) -> None:
@@ -158,29 +142,46 @@ class Comparison:
 
     def _count(self, sources: Sources, numbers: Numbers, places: Numbers) -> None:
         """Count how often each source meets each code of the map, place 0 being no class."""
-        width = len(self._codes) + 1
+        width = len(self._classes.codes) + 1
         cells = len(sources.codes) * width
         table = np.bincount(numbers * width + places, minlength=cells).reshape(-1, width)
         self.features_seen.update(sources.features[table.any(axis=1)].tolist())
-        strange = self._is_strange(sources.codes)
-        for code, pixels in zip(sources.codes[strange], table[strange].sum(axis=1), strict=True):
-            self.unmapped[self._strangers[int(code)]] += int(pixels)
-        self.excluded["unmapped_class"] += int(table[strange].sum())
-        self.excluded["nodata"] += int(table[~strange, 0].sum())
-        table[strange], table[:, 0] = 0, 0
+        lost = self._classes.is_left_out(sources.codes)
+        self.excluded["unmapped_class"] += int(table[lost].sum())
+        self.excluded["nodata"] += int(table[~lost, 0].sum())
+        table[~lost, 0] = 0
+        unmapped = self._classes.is_unmapped(sources.codes)
+        pixels = table[unmapped].sum(axis=1).tolist()
+        for code, number in zip(sources.codes[unmapped].tolist(), pixels, strict=True):
+            self._unmapped[code] += number
+        table[lost] = 0
         source, place = np.nonzero(table)
         cluster = sources.features[source].astype(np.int64)
         stratum = np.zeros_like(cluster) if self._design is None else self._design.strata[cluster]
-        reference, predicted = sources.codes[source], self._codes[place - 1]
+        reference, predicted = sources.codes[source], self._classes.codes[place - 1]
         self._cells.append(np.stack([cluster, stratum, reference, predicted, table[source, place]]))
 
+    @property
+    def unmapped(self) -> dict[str, int]:
+        """Pixels of each class that the map does not know, by the ground truth's name."""
+        return {self._classes.names[code]: pixels for code, pixels in self._unmapped.items()}
+
     def classes(self) -> list[tuple[int, str]]:
-        """Code and name of every class, ascending; the code itself where it has no name."""
-        return [(code, self._names.get(code, str(code))) for code in self._codes.tolist()]
+        """Code and name of every class, ascending; the code itself where it has no name.
+
+        Those of the map, and those that a sample found and the map does not know, on codes that it
+        does not hold.
+        """
+        return self._classes.listed(self._codes().tolist())
+
+    def _codes(self) -> NDArray[np.int64]:
+        met = [code for code, pixels in self._unmapped.items() if pixels]
+        found = [*self._classes.codes, *(met if self._design is not None else ())]
+        return np.array(sorted(found), np.int64)
 
     def contributions(self) -> Contributions:
         """What each cluster adds to the matrix, of the classes in the order of `classes`."""
-        codes = self._codes
+        codes = self._codes()
         clusters, _, reference, predicted, pixels = np.hstack(self._cells)
         return Contributions(
             cluster=np.unique(clusters, return_inverse=True)[1].reshape(-1),
@@ -193,7 +194,7 @@ class Comparison:
     def by_stratum(self) -> NDArray[np.int64]:
         """`(strata, n, n)` counts `[stratum, reference, predicted]` of the sample's strata."""
         assert self._design is not None
-        codes = self._codes
+        codes = self._codes()
         _, stratum, reference, predicted, pixels = np.hstack(self._cells)
         counts = np.zeros((len(self._design.stratum_pixels), len(codes), len(codes)), np.int64)
         place = (stratum, np.searchsorted(codes, reference), np.searchsorted(codes, predicted))

@@ -89,9 +89,9 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
             options.truth, map_file.grid, progress, field=_field_of(options, map_file)
         ) as reference,
     ):
-        known = reference_codes(reference, map_file, renamed)
-        design = read_design(options.design, map_file.grid) if options.design else None
+        design = _design(options, map_file.grid, progress)
         totals = count_map(map_file, progress)
+        known = reference_codes(reference, map_file, totals.pixels, renamed)
         picture = _empty_picture(map_file.grid) if options.picture else None
         comparison = Comparison(
             map_file, reference, known, totals.pixels, options.truth.rule, design, picture
@@ -103,6 +103,17 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
         _warn(map_file, reference, comparison, provenance, progress)
         document = _document(reference, comparison, totals, design, provenance)
     return Evaluation(document, picture)
+
+
+def _design(options: EvaluateOptions, grid: Grid, progress: Progress) -> SampleDesign | None:
+    path, truth = options.design, options.truth
+    if path is None:
+        return None
+    design = read_design(path, grid, layer=truth.layer_of(path), crs=truth.crs)
+    # Of a sample that is the ground truth as well this has been said.
+    for warning in design.warnings if path != truth.path else ():
+        progress.warn(warning)
+    return design
 
 
 def _empty_picture(grid: Grid) -> AgreementPicture:
@@ -305,15 +316,16 @@ def _warn_about_sample(design: SampleDesign, comparison: Comparison, progress: P
 
 
 def _warn_about_unmapped(reference: Reference, comparison: Comparison, progress: Progress) -> None:
-    """Name the classes that the map lacks, where pixels of them are left out."""
+    """Name the classes that the map lacks, and what becomes of pixels of them."""
     lost = {name: count for name, count in comparison.unmapped.items() if count}
     if lost:
-        compared = int(comparison.contributions().pixels.sum())
-        share = sum(lost.values()) / (sum(lost.values()) + compared)
+        left_out = comparison.excluded["unmapped_class"]
+        share = sum(lost.values()) / (int(comparison.contributions().pixels.sum()) + left_out)
+        fate = "are left out" if left_out else "of the sample count as wrong"
         doubt = f"; is '{reference.field}' the right field?" if reference.field else ""
         progress.warn(
             f"{reference.path}: the map has no class {listed(list(lost))}: {sum(lost.values())} "
-            f"pixels ({100 * share:.0f} %) are left out{doubt}"
+            f"pixels ({100 * share:.0f} %) {fate}{doubt}"
         )
 
 

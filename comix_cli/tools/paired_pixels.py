@@ -24,6 +24,7 @@ from comix_cli.scene.legend import NO_CLASS
 from comix_cli.scene.raster import checksum
 from comix_cli.scene.windows import Window
 from comix_cli.tools.class_names import reference_codes
+from comix_cli.tools.map_totals import count_map
 from comix_cli.tools.reference import TruthOptions, open_reference
 from comix_cli.tools.reference_tiles import ReferenceTile, ReferenceTiles
 from comix_cli.tools.report_file import FileRecord, Report, TruthRecord
@@ -199,13 +200,17 @@ class _Walk:
             # What there is to say of the ground truth has been said when the reports were made.
             reference = stack.enter_context(open_reference(options, any_side.grid, Silent()))
             known = {
-                path: reference_codes(reference, map_file, self._sides[path].report.class_map)
+                path: reference_codes(
+                    reference,
+                    map_file,
+                    count_map(map_file, progress).pixels,
+                    self._sides[path].report.class_map,
+                )
                 for path, map_file in maps.items()
             }
-            numbers, codes = _common_codes(reference, known)
-            tiles = ReferenceTiles(reference, any_side.grid, numbers, options.rule)
-            path = any_side.design_path
-            design = None if path is None else read_design(path, any_side.grid)
+            design = _design(any_side)
+            numbers, codes = _common_codes(reference, known, sampled=design is not None)
+            tiles = ReferenceTiles(reference, any_side.grid, numbers, options.rule, beyond=False)
             for tile in tiles.walk(progress):
                 self._add(tile.window, *_labels(tile, design), maps, codes)
 
@@ -276,21 +281,31 @@ def _truth_options(side: _Place) -> TruthOptions:
     )
 
 
+def _design(side: _Place) -> SampleDesign | None:
+    path, truth = side.design_path, _truth_options(side)
+    if path is None:
+        return None
+    crs = truth.crs if path == truth.path else None
+    return read_design(path, side.grid, layer=truth.layer_of(path), crs=crs)
+
+
 def _common_codes(
-    reference: Reference, known: Mapping[str, Mapping[int, int]]
+    reference: Reference, known: Mapping[str, Mapping[int, int]], *, sampled: bool
 ) -> tuple[dict[int, int], dict[str, NDArray[np.int32]]]:
     """One number for each set of classes that no map tells apart, and each map's code for it.
 
     Args:
         reference: The ground truth.
         known: By map its code for each code of the ground truth that it knows.
+        sampled: Whether the pixels of a sample are compared, in which a map is wrong where it lacks
+            the class.
 
     Returns:
         The number of each code of the ground truth, from 1; and for each map a table from numbers
-        to its own codes, 0 where it lacks the class.
+        to its own codes. Where it lacks the class, 0: not compared; of a sample a negative number.
     """
     of_class = {
-        code: tuple(codes.get(code, NO_CLASS) for codes in known.values())
+        code: tuple(codes.get(code, -code if sampled else NO_CLASS) for codes in known.values())
         for code, _ in reference.classes
     }
     distinct = list(dict.fromkeys(of_class.values()))

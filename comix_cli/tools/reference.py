@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import shapely
-from numpy.typing import NDArray
-from rasterio.crs import CRS
 
 from comix_cli.errors import LabelError, UsageError
-from comix_cli.mapping.map_file import MapFile, open_map
+from comix_cli.mapping.map_file import open_map
 from comix_cli.progress import Progress
-from comix_cli.scene.grid import Grid, bounds_in, crs_label, extent_label
-from comix_cli.scene.labels import RASTER, GroundTruth, Reference, read_ground_truth
-from comix_cli.scene.legend import NO_CLASS
+from comix_cli.scene.grid import Grid, crs_label
+from comix_cli.scene.labels import GroundTruth, Reference, read_ground_truth
 from comix_cli.scene.pixel_rule import CENTRES, PixelRule
 from comix_cli.scene.raster import open_raster
-from comix_cli.scene.rasterize import Burnt, Sources
 from comix_cli.scene.vector import is_raster_file
-from comix_cli.scene.windows import Window, tile_windows
-
-# Pixels of a label raster that are read at once, on a side.
-_TILE = 2048
+from comix_cli.tools.label_raster import LabelRaster, read_label_raster
 
 
 @dataclass(frozen=True)
@@ -46,71 +35,9 @@ class TruthOptions:
     crs: str | None = None
     rule: PixelRule = CENTRES
 
-
-@dataclass(frozen=True)
-class LabelRaster:
-    """A raster of classes as ground truth, brought onto other grids by nearest neighbour.
-
-    Attributes:
-        path: The file.
-        classes: `(code, name)` of every class that occurs, ascending by code.
-        integer_field: True where the raster has no names, so that its codes are what is compared.
-        raster: The open raster.
-        field: Empty; a raster has but one.
-        kind: `raster`.
-    """
-
-    path: str
-    classes: tuple[tuple[int, str], ...]
-    integer_field: bool
-    raster: MapFile
-    field: str = ""
-    kind: str = RASTER
-
-    def burn(
-        self,
-        grid: Grid,
-        window: Window | None = None,
-        *,
-        rule: PixelRule = CENTRES,  # noqa: ARG002 - a raster has pixels of its own
-        codes: Mapping[int, int] | None = None,
-    ) -> Burnt:
-        """The raster's classes on a window of a grid; all of it is feature 0."""
-        place = grid if window is None else grid.part(window)
-        known, numbers = np.unique(self.raster.read_onto(place), return_inverse=True)
-        found = known if codes is None else _replaced(known, codes)
-        top = np.where(found == NO_CLASS, -1, np.arange(len(found)))[numbers].astype(np.int32)
-        top = top.reshape(place.shape)
-        return Burnt(top, top, Sources(found, np.zeros(len(found), np.int32)))
-
-    @property
-    def source_crs(self) -> CRS:
-        """The CRS of the raster, or the one assumed for it."""
-        return self.raster.grid.crs
-
-    def boxes(self, grid: Grid) -> NDArray[np.float64]:
-        """The extent of the raster in the CRS of a grid, `(1, 4)`."""
-        return np.array([bounds_in(self.raster.grid, grid.crs)])
-
-    def described(self) -> dict[str, Any]:
-        """A raster has no features."""
-        return dict.fromkeys(
-            ("features", "repaired", "features_outside", "features_without_class"), 0
-        )
-
-    def class_of_feature(self) -> dict[int, str]:
-        """A raster has no features."""
-        return {}
-
-    def pixels_beyond(self, grid: Grid) -> int:
-        """How many pixels of a grid the raster covers beyond it, labelled or not."""
-        beyond = shapely.difference(shapely.box(*self.boxes(grid)[0]), shapely.box(*grid.bounds))
-        return round(float(shapely.area(beyond)) / abs(grid.transform.determinant))
-
-
-def _replaced(known: NDArray[np.int32], codes: Mapping[int, int]) -> NDArray[np.int32]:
-    """Other codes for some, no class for the rest."""
-    return np.array([codes.get(int(code), NO_CLASS) for code in known], np.int32)
+    def layer_of(self, path: str) -> str | None:
+        """The layer to read of a file that may be the ground truth itself."""
+        return self.layer if path == self.path else None
 
 
 @contextmanager
@@ -169,9 +96,7 @@ def _open_raster(options: TruthOptions, grid: Grid, progress: Progress) -> Itera
             )
     assumed = options.crs or _own_or(grid, options.path, progress)
     with open_map(options.path, src_crs=assumed) as raster:
-        _check_place(raster, grid)
-        classes = _classes_of(raster, progress)
-        yield LabelRaster(options.path, classes, raster.legend is None, raster)
+        yield read_label_raster(options.path, raster, grid, progress)
 
 
 def _own_or(grid: Grid, path: str, progress: Progress) -> str | None:
@@ -184,36 +109,6 @@ def _own_or(grid: Grid, path: str, progress: Progress) -> str | None:
         f"{path}: has no CRS; the raster's ({assumed}) is assumed; give another with --gt-crs"
     )
     return str(grid.crs.to_wkt())
-
-
-def _check_place(raster: MapFile, grid: Grid) -> None:
-    there = bounds_in(raster.grid, grid.crs)
-    if not shapely.box(*there).intersects(shapely.box(*grid.bounds)):
-        raise LabelError(
-            f"the ground truth misses the raster in {crs_label(grid.crs)}: it covers "
-            f"{extent_label(there)}; the raster covers {extent_label(grid.bounds)}",
-            path=raster.path,
-            remedy="check its CRS (--gt-crs)",
-        )
-
-
-def _classes_of(raster: MapFile, progress: Progress) -> tuple[tuple[int, str], ...]:
-    """Code and name of every class that occurs."""
-    found: set[int] = set()
-    windows = tile_windows(raster.grid.shape, _TILE)
-    with progress.task("reading labels", len(windows)) as task:
-        for window in windows:
-            found.update(np.unique(raster.read(window)).tolist())
-            task.advance()
-    found.discard(NO_CLASS)
-    if not found:
-        raise LabelError(
-            "holds no class: every pixel is 0 or nodata",
-            path=raster.path,
-            remedy="give a raster of class codes above 0",
-        )
-    names = {entry.code: entry.name for entry in raster.legend or ()}
-    return tuple((code, names.get(code, str(code))) for code in sorted(found))
 
 
 def tell_of_truth(truth: GroundTruth, progress: Progress) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
@@ -13,8 +14,9 @@ from comix_cli.errors import LabelError
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.vector import Words, read_frame, reproject, source_crs
 from comix_cli.scene.windows import Window
+from comix_cli.tools.sample_file import LAYER
 
-_WORDS = Words("sample", layer="--layer", crs="--gt-crs")
+_WORDS = Words("sample", layer=None, crs="--gt-crs", usual_layer=LAYER)
 _REMEDY = "give the file that 'comix sample' wrote, with all of its columns"
 
 
@@ -30,6 +32,7 @@ class SampleDesign:
         names: What each stratum is called, `(strata,)`.
         stratum_pixels: Pixels of each stratum in the whole map, `(strata,)`.
         outside: Points that lie beyond the map.
+        warnings: What the user should know, one line each.
     """
 
     path: str
@@ -39,6 +42,7 @@ class SampleDesign:
     names: tuple[str, ...]
     stratum_pixels: NDArray[np.int64]
     outside: int
+    warnings: tuple[str, ...] = ()
 
     def within(self, window: Window) -> NDArray[np.int32]:
         """`(H, W)`: the number of the point drawn there, from 0; -1 elsewhere."""
@@ -50,30 +54,39 @@ class SampleDesign:
         return drawn
 
 
-def read_design(path: str, grid: Grid, *, layer: str | None = None) -> SampleDesign:
+def read_design(
+    path: str, grid: Grid, *, layer: str | None = None, crs: str | None = None
+) -> SampleDesign:
     """Read a stratified sample of points.
 
     Args:
         path: A vector file of points with the columns `stratum` and `stratum_pixels`.
         grid: The map's grid.
-        layer: The layer of a file with several.
+        layer: The layer of a file with several; None for the one that 'comix sample' writes.
+        crs: The CRS of a file that carries none; None assumes the grid's, with a warning.
 
     Raises:
-        LabelError: Missing, no points, columns that are missing or contradict each other, or no
-            point on the map.
+        LabelError: Missing, no points, columns that are missing or contradict each other, two
+            points in one pixel, or no point on the map.
+        UsageError: `crs` is no CRS.
     """
     frame = read_frame(path, layer, _WORDS)
     _check_columns(path, frame)
     shapes = np.asarray(frame.geometry.array, dtype=object)
-    crs, _ = source_crs(path, frame, None, grid, _WORDS)
-    placed = reproject(shapes, crs, grid.crs)
+    source, warnings = source_crs(path, frame, crs, grid, _WORDS)
+    placed = reproject(shapes, source, grid.crs)
     to_pixels = ~grid.transform
     cols, rows = to_pixels * (shapely.get_x(placed), shapely.get_y(placed))
     inside = (rows >= 0) & (rows < grid.height) & (cols >= 0) & (cols < grid.width)
     if not inside.any():
-        raise LabelError("no point of the sample lies on the map", path=path, remedy=_REMEDY)
-    names, strata = np.unique(frame["stratum"].to_numpy(np.int64), return_inverse=True)
-    sizes = frame["stratum_pixels"].to_numpy(np.int64)
+        raise LabelError(
+            "no point of the sample lies on the map",
+            path=path,
+            remedy="check that it was drawn from this map, and its CRS (--gt-crs)",
+        )
+    _check_apart(path, frame, np.floor(rows), np.floor(cols), inside)
+    names, strata = np.unique(_whole_numbers(path, frame, "stratum"), return_inverse=True)
+    sizes = _whole_numbers(path, frame, "stratum_pixels")
     largest = np.zeros(len(names), np.int64)
     np.maximum.at(largest, strata, sizes)
     if (largest[strata] != sizes).any() or (sizes <= 0).any():
@@ -90,6 +103,7 @@ def read_design(path: str, grid: Grid, *, layer: str | None = None) -> SampleDes
         names=_names(frame, strata, names.tolist()),
         stratum_pixels=largest,
         outside=int((~inside).sum()),
+        warnings=warnings,
     )
 
 
@@ -110,3 +124,42 @@ def _check_columns(path: str, frame: Any) -> None:
     for name in ("stratum", "stratum_pixels"):
         if frame[name].isna().any():
             raise LabelError(f"column '{name}' has empty rows", path=path, remedy=_REMEDY)
+
+
+def _whole_numbers(path: str, frame: Any, name: str) -> NDArray[np.int64]:
+    """A column of whole numbers, which may be written as text."""
+    # By way of text, as dates and truth values would become numbers, too.
+    numbers = pd.to_numeric(frame[name].astype(str), errors="coerce").to_numpy(np.float64)
+    odd = np.flatnonzero(~np.isfinite(numbers) | (numbers != np.floor(numbers)))
+    if len(odd):
+        raise LabelError(
+            f"column '{name}' holds '{frame[name].iloc[odd[0]]}', which is no whole number",
+            path=path,
+            remedy=_REMEDY,
+        )
+    whole: NDArray[np.int64] = numbers.astype(np.int64)
+    return whole
+
+
+def _check_apart(
+    path: str,
+    frame: Any,
+    rows: NDArray[np.float64],
+    cols: NDArray[np.float64],
+    inside: NDArray[np.bool_],
+) -> None:
+    """Refuse points that share a pixel: a sample without replacement has none."""
+    places = pd.DataFrame({"row": rows, "col": cols})[inside]
+    shared = places[places.duplicated(keep=False)]
+    if shared.empty:
+        return
+    row, col = shared.iloc[0]
+    together = shared.index[(shared == shared.iloc[0]).all(axis=1)]
+    known = "sample_id" in frame.columns
+    names = [str(frame["sample_id"].iloc[i] if known else i + 1) for i in together]
+    raise LabelError(
+        f"the points {' and '.join(names[:2])} ({'sample_id' if known else 'counted from 1'}) lie "
+        f"in one pixel of the map (row {row:.0f}, column {col:.0f})",
+        path=path,
+        remedy="leave one out, and give the map that the sample was drawn from",
+    )

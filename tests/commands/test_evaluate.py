@@ -160,6 +160,16 @@ def test_reports_that_cannot_be_are_refused_before_the_work(
     assert message in refused.error
 
 
+def test_no_report_replaces_the_table_of_class_names(finished: Path, tmp_path: Path) -> None:
+    relabelled(finished, tmp_path, {"roof": "Dach"})
+    (tmp_path / "names.csv").write_text("here,map\nDach,roof\n")
+    asked = ("--class-map", "names.csv", "-o", "names.csv", "--overwrite")
+    refused = evaluate(finished, tmp_path, *asked)
+    assert refused.code == 1
+    assert "names.csv" in refused.error
+    assert (tmp_path / "names.csv").read_text() == "here,map\nDach,roof\n"
+
+
 def test_a_page_replaces_another_only_when_told_to(finished: Path, tmp_path: Path) -> None:
     relabelled(finished, tmp_path, {})
     (tmp_path / "report.html").write_text("old")

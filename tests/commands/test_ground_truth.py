@@ -9,67 +9,36 @@ from typing import Any
 import geopandas
 import numpy as np
 import pytest
-import rasterio
 import shapely
 from affine import Affine
-from cli import Outcome, comix
-from jsonschema import Draft202012Validator
+from cli import comix
+from known_map import (
+    CODES,
+    DESIGN,
+    GRID,
+    LEGEND,
+    UTM,
+    area,
+    at,
+    counts,
+    evaluate,
+    label_raster,
+    report,
+    sample,
+    write,
+    write_map,
+)
 from maps import map_rows
-from numpy.typing import NDArray
 from rasterio.crs import CRS
-from shapely import LineString, MultiPoint, Point, box
+from shapely import LineString, MultiPoint
 
-from comix_cli.accuracy.report_schema import report_schema
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.legend import Legend
-
-UTM = CRS.from_epsg(32633)
-GRID = Grid(UTM, Affine(10, 0, 500_000, 0, -10, 5_800_000), 8, 6)
-LEGEND = Legend.from_names([(1, "roof"), (2, "tree"), (5, "water")])
-# Left half roof, right half tree, the last row water, one pixel without data.
-CODES = np.array([[1, 1, 1, 1, 2, 2, 2, 2]] * 5 + [[5] * 8], np.int32)
-CODES[0, 7] = 0
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    with map_rows(tmp_path / "map.tif", GRID, LEGEND) as rows:
-        rows.write_rows(0, CODES)
-    return tmp_path
-
-
-def at(col: float, row: float) -> Point:
-    """A place in pixels of the map."""
-    return Point(500_000 + 10 * col, 5_800_000 - 10 * row)
-
-
-def area(left: float, top: float, right: float, bottom: float) -> shapely.Polygon:
-    corner, other = at(left, top), at(right, bottom)
-    return box(corner.x, other.y, other.x, corner.y)
-
-
-def write(folder: Path, *rows: tuple[Any, Any], name: str = "truth.gpkg", crs: Any = UTM) -> None:
-    frame = geopandas.GeoDataFrame(
-        {"class": [value for _, value in rows]}, geometry=[shape for shape, _ in rows], crs=crs
-    )
-    frame.to_file(folder / name)
-
-
-def evaluate(folder: Path, *more: str, truth: str = "truth.gpkg") -> Outcome:
-    return comix(folder, "evaluate", "map.tif", "--gt", truth, "--json", *more)
-
-
-def report(folder: Path, *more: str, truth: str = "truth.gpkg") -> dict[str, Any]:
-    outcome = evaluate(folder, *more, truth=truth)
-    assert outcome.code == 0, outcome.err
-    found: dict[str, Any] = json.loads(outcome.out)
-    Draft202012Validator(report_schema()).validate(found)
-    return found
-
-
-def counts(document: dict[str, Any]) -> list[list[int]]:
-    found: list[list[int]] = document["confusion_matrix"]["counts"]
-    return found
+    return write_map(tmp_path)
 
 
 def test_points_take_the_pixel_they_lie_in(folder: Path) -> None:
@@ -105,16 +74,6 @@ def test_any_vector_format_gives_the_same(folder: Path, name: str) -> None:
     )
     (frame.to_crs(4326) if name.endswith("json") else frame).to_file(folder / name)
     assert counts(report(folder, truth=name)) == [[6, 0, 0], [2, 4, 0], [0, 0, 0]]
-
-
-def label_raster(
-    folder: Path, codes: NDArray[Any], grid: Grid = GRID, name: str = "truth.tif", **profile: Any
-) -> None:
-    with rasterio.open(
-        folder / name, "w", driver="GTiff", width=grid.width, height=grid.height, count=1,
-        dtype=codes.dtype, transform=grid.transform, **{"crs": grid.crs, "nodata": 0, **profile},
-    ) as raster:  # fmt: skip
-        raster.write(codes, 1)
 
 
 def test_a_raster_of_labels_is_ground_truth(folder: Path) -> None:
@@ -232,27 +191,6 @@ def test_coverage_is_about_polygons(folder: Path) -> None:
     assert evaluate(folder, "--min-coverage", "0").code == 2
 
 
-def sample(folder: Path, *rows: tuple[int, int, str, int, int, str | None]) -> None:
-    """Points of column, row, stratum name, stratum, its pixels, and what is there in truth."""
-    frame = geopandas.GeoDataFrame(
-        {
-            "class": [row[5] for row in rows],
-            "stratum_name": [row[2] for row in rows],
-            "stratum": [row[3] for row in rows],
-            "stratum_pixels": [row[4] for row in rows],
-        },
-        geometry=[at(row[0] + 0.5, row[1] + 0.5) for row in rows],
-        crs=UTM,
-    )
-    frame.to_file(folder / "sample.gpkg", layer="sample")
-
-
-DESIGN = (
-    (0, 0, "left", 1, 20, "roof"), (1, 0, "left", 1, 20, "roof"), (2, 0, "left", 1, 20, "tree"),
-    (4, 0, "right", 2, 27, "tree"), (5, 0, "right", 2, 27, "roof"), (0, 5, "right", 2, 27, "water"),
-)  # fmt: skip
-
-
 def test_a_sample_counts_by_its_design(folder: Path) -> None:
     sample(folder, *DESIGN)
     outcome = comix(folder, "evaluate", "map.tif", "--design", "sample.gpkg", "--json")
@@ -312,8 +250,10 @@ def test_a_sample_without_its_design_is_refused(
 
 def test_a_sample_elsewhere_or_of_polygons_is_refused(folder: Path) -> None:
     sample(folder, *((col + 100, *rest) for col, *rest in DESIGN))  # type: ignore[arg-type]
-    far = comix(folder, "evaluate", "map.tif", "--design", "sample.gpkg")
-    assert "sample.gpkg:" in far.error
+    write(folder, (area(0, 0, 4, 6), "roof"))
+    far = evaluate(folder, "--design", "sample.gpkg")
+    assert far.code == 1
+    assert "sample.gpkg: no point of the sample lies on the map" in far.error
     write(folder, (area(0, 0, 3, 2), "roof"), name="sample2.gpkg")
     frame = geopandas.read_file(folder / "sample2.gpkg").assign(stratum=1, stratum_pixels=5)
     frame.to_file(folder / "sample2.gpkg")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,14 +16,15 @@ from comix_cli.scene.coverage import covered
 from comix_cli.scene.rasterize import Burnt, Candidates, Sources
 
 SHAPE = (6, 8)
+TILE = (1024, 1024)
 
 
-def burnt(least: float, *rows: tuple[Any, int]) -> Burnt:
+def burnt(least: float, *rows: tuple[Any, int], shape: tuple[int, int] = SHAPE) -> Burnt:
     """Shapes in pixels, rows downwards, with their codes; feature i is row i."""
     shapes = np.array([shape for shape, _ in rows], dtype=object)
     codes = np.array([code for _, code in rows], np.int32)
     near = Candidates(shapes, codes, np.arange(len(rows), dtype=np.int32))
-    return Burnt(*covered(near, SHAPE, least), Sources(near.codes, near.features))
+    return Burnt(*covered(near, shape, least), Sources(near.codes, near.features))
 
 
 def shares(shape: Any) -> NDArray[np.float64]:
@@ -51,6 +53,21 @@ def test_what_overlaps_in_one_class_counts_once() -> None:
     found = burnt(0.4, *twice)
     assert found.labels[0, 0] == 1
     assert found.top[0, 0] == 0  # the one that covers more
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        box(300, 300, 1000, 1000),  # beside it
+        box(300, 0, 4e8, 4e8),  # a corner of what is so large that its area is rounded to pixels
+    ],
+)
+def test_what_overlaps_counts_once_however_large_others_are(large: Any) -> None:
+    small = (box(4.1, 1, 4.4, 2), 1)
+    found = burnt(0.5, small, small, (large, 1), shape=TILE)
+    assert found.labels[1, 4] == 0
+    assert found.labels[400, 400] == 1
+    assert burnt(0.3, small, small, (large, 1), shape=TILE).labels[1, 4] == 1
 
 
 def test_classes_that_both_cover_enough_dispute_a_pixel() -> None:
