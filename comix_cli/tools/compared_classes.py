@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from comix_cli.errors import LabelError, RasterError
 from comix_cli.mapping.map_file import MapFile
 from comix_cli.scene.labels import Reference
+from comix_cli.tools.map_totals import MOST_CODES
 
-# A raster with more codes than this is no class map.
-MOST_CODES = 1000
 # What stands for classes that are left out, downwards; beyond every code of a map.
 _LEFT_OUT = 2**31 - 1
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from comix_cli.errors import LabelError, UsageError
+from comix_cli.errors import LabelError, RasterError, UsageError
 from comix_cli.mapping.map_file import open_map
 from comix_cli.progress import Progress
 from comix_cli.scene.grid import Grid, crs_label
@@ -15,6 +15,8 @@ from comix_cli.scene.pixel_rule import CENTRES, PixelRule
 from comix_cli.scene.raster import open_raster
 from comix_cli.scene.vector import is_raster_file
 from comix_cli.tools.label_raster import LabelRaster, read_label_raster
+
+_MEANT = "give ground truth as vectors, or as a raster of one band of class codes"
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,13 @@ def _open_raster(options: TruthOptions, grid: Grid, progress: Progress) -> Itera
                 remedy="leave it out",
             )
     assumed = options.crs or _own_or(grid, options.path, progress)
-    with open_map(options.path, src_crs=assumed) as raster:
-        yield read_label_raster(options.path, raster, grid, progress)
+    with ExitStack() as stack:
+        try:
+            raster = stack.enter_context(open_map(options.path, src_crs=assumed))
+            labels = read_label_raster(options.path, raster, grid, progress)
+        except RasterError as error:
+            raise LabelError(error.cause, path=options.path, remedy=_MEANT) from error
+        yield labels
 
 
 def _own_or(grid: Grid, path: str, progress: Progress) -> str | None:

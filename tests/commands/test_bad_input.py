@@ -68,11 +68,14 @@ def test_a_vector_without_content_is_called_empty(scene: Path, name: str) -> Non
 
 
 def test_a_raster_in_place_of_a_vector_is_explained(scene: Path) -> None:
-    remedy = "it is a raster: give the {} as a vector file"
-    line = refused(scene, "train", "hsi.tif", "--gt", "lidar.tif", "--overwrite")
-    assert remedy.format("ground truth") in line
+    remedy = "give ground truth as vectors, or as a raster of one band of class codes"
+    for raster, cause in (("lidar.tif", "no class codes, such as"), ("hsi.tif", "has 12 bands")):
+        line = refused(scene, "train", "hsi.tif", "--gt", raster, "--overwrite")
+        assert f"{raster}: " in line
+        assert cause in line
+        assert remedy in line
     line = refused(scene, *CLASSIFY, "--mask", "lidar.tif")
-    assert remedy.format("area of interest") in line
+    assert "it is a raster: give the area of interest as a vector file" in line
 
 
 def test_a_vector_or_a_model_in_place_of_a_raster_is_explained(scene: Path) -> None:
