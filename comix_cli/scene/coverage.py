@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import geopandas
@@ -36,15 +37,41 @@ def covered(near: Candidates, shape: tuple[int, int], least: float) -> tuple[Num
         `(H, W)` int32 twice: the polygon that covers most among those of the class, -1 for none.
     """
     top, bottom = np.full(shape, -1, np.int32), np.full(shape, -1, np.int32)
-    for code in np.unique(near.codes):
-        mine = np.flatnonzero(near.codes == code)
-        who, cells, shares = _shares(near.shapes[mine], shape)
-        taken = _taken(near.shapes[mine], cells, shares, shape, least)
-        owners = _owners(mine[who].astype(np.int32), cells, shares, shape)
+    for taken, owners in layers(near, shape, least):
         first = taken & (bottom < 0)
         # Codes ascend, so that the highest stays on top and the lowest at the bottom.
         top[taken], bottom[first] = owners[taken], owners[first]
     return top, bottom
+
+
+def layers(
+    near: Candidates, shape: tuple[int, int], least: float
+) -> Iterator[tuple[NDArray[np.bool_], Numbers]]:
+    """Class by class, codes ascending: the pixels that it covers enough of, and their polygons.
+
+    Args:
+        near: As `covered` has it.
+        shape: Rows and columns of the window.
+        least: The share that is enough.
+
+    Yields:
+        `(H, W)` bool, and `(H, W)` int32 as `covered` has it.
+    """
+    for code in np.unique(near.codes):
+        mine = np.flatnonzero(near.codes == code)
+        who, cells, shares = _shares(near.shapes[mine], shape)
+        taken = _taken(near.shapes[mine], cells, shares, shape, least)
+        yield taken, _owners(mine[who].astype(np.int32), cells, shares, shape)
+
+
+def reaches(shapes: NDArray[Any], shape: tuple[int, int], least: float) -> NDArray[np.bool_]:
+    """Which polygons cover a share of any pixel by themselves, `(n,)`."""
+    found = np.zeros(len(shapes), np.bool_)
+    worth = np.flatnonzero(shapely.area(shapes) >= least - _ROUNDING)
+    if len(worth):
+        who, _, shares = _shares(shapes[worth], shape)
+        found[worth[who[shares >= least - _ROUNDING]]] = True
+    return found
 
 
 def _taken(

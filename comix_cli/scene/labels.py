@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from comix_cli.errors import LabelError
 from comix_cli.progress import Progress
 from comix_cli.scene.class_field import choose_field, class_codes
 from comix_cli.scene.grid import Grid
+from comix_cli.scene.one_by_one import overlaps, without_pixel
 from comix_cli.scene.pixel_rule import CENTRES, PixelRule
 from comix_cli.scene.rasterize import Burnt, burn
 from comix_cli.scene.vector import (
@@ -91,6 +92,22 @@ class Reference(Protocol):
 
     def class_of_feature(self) -> dict[int, str]:
         """The name of the class of each feature; empty where there are no features."""
+        ...
+
+    def overlaps(
+        self,
+        grid: Grid,
+        window: Window,
+        disputed: NDArray[np.bool_],
+        *,
+        rule: PixelRule,
+        codes: Mapping[int, int],
+    ) -> Mapping[tuple[int, int], int]:
+        """The disputed pixels that pairs of features share; see `scene/one_by_one.py: overlaps`."""
+        ...
+
+    def without_pixel(self, grid: Grid, seen: Collection[int], rule: PixelRule) -> int:
+        """Features that take no pixel of a grid; see `scene/one_by_one.py: without_pixel`."""
         ...
 
     def pixels_beyond(self, grid: Grid, progress: Progress) -> tuple[int, bool]:
@@ -176,6 +193,22 @@ class GroundTruth:
         names = dict(self.classes)
         pairs = zip(self.features.tolist(), self.codes.tolist(), strict=True)
         return {feature: names[code] for feature, code in pairs}
+
+    def overlaps(
+        self,
+        grid: Grid,
+        window: Window,
+        disputed: NDArray[np.bool_],
+        *,
+        rule: PixelRule,
+        codes: Mapping[int, int],
+    ) -> Mapping[tuple[int, int], int]:
+        """The disputed pixels that pairs of features share; see `scene/one_by_one.py: overlaps`."""
+        return overlaps(self, grid, window, disputed, rule=rule, codes=codes)
+
+    def without_pixel(self, grid: Grid, seen: Collection[int], rule: PixelRule) -> int:
+        """Features that take no pixel of a grid; see `scene/one_by_one.py: without_pixel`."""
+        return without_pixel(self, grid, seen, rule)
 
     def pixels_beyond(
         self,

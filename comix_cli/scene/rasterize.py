@@ -127,7 +127,7 @@ def burn(
         codes: What to burn for each class code, above 0; geometries of other classes are left out.
     """
     place = window or Window(0, 0, grid.height, grid.width)
-    near = _candidates(truth, grid, place, codes)
+    near = candidates(truth, grid, place, codes)
     if not len(near.shapes):
         top = bottom = np.full(place.shape, -1, np.int32)
     elif rule.min_coverage is not None:
@@ -136,22 +136,22 @@ def burn(
 
         top, bottom = covered(near, place.shape, rule.min_coverage)
     else:
-        top, bottom = _burnt(near, place, rule.all_touched)
+        top, bottom = _burnt(near, place.shape, rule.all_touched)
     return Burnt(top, bottom, Sources(near.codes, near.features))
 
 
 def _burnt(
-    near: Candidates, place: Window, all_touched: bool
+    near: Candidates, shape: tuple[int, int], all_touched: bool
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Ascending codes leave the highest on top of every pixel, descending ones the lowest.
 
     They differ exactly where different codes meet, however many there are.
     """
-    top = _burn(near.shapes, place, all_touched)
+    top = burn_numbers(near.shapes, shape, all_touched)
     if not _may_dispute(near):
         return top, top
     down = np.lexsort((near.features, -near.codes))
-    burnt = _burn(near.shapes[down], place, all_touched)
+    burnt = burn_numbers(near.shapes[down], shape, all_touched)
     return top, np.append(down.astype(np.int32), np.int32(-1))[burnt]
 
 
@@ -163,9 +163,10 @@ def _may_dispute(near: Candidates) -> bool:
     return bool((near.codes[one] != near.codes[other]).any())
 
 
-def _candidates(
+def candidates(
     truth: GroundTruth, grid: Grid, window: Window, codes: Mapping[int, int] | None
 ) -> Candidates:
+    """The geometries near a window that may take pixels of it; arguments as of `burn`."""
     near = truth.tree.query(shapely.box(*_padded_bounds(grid, window)))
     values = truth.codes[near]
     if codes is not None:
@@ -207,11 +208,19 @@ def _in_pixels(shapes: NDArray[Any], grid: Grid, window: Window) -> NDArray[Any]
     return projected
 
 
-def _burn(shapes: NDArray[Any], window: Window, all_touched: bool) -> NDArray[np.int32]:
-    """`(H, W)`: the number of the last shape that takes a pixel, -1 where none does."""
+def burn_numbers(
+    shapes: NDArray[Any], shape: tuple[int, int], all_touched: bool
+) -> NDArray[np.int32]:
+    """`(H, W)`: the number of the last shape that takes a pixel, -1 where none does.
+
+    Args:
+        shapes: Geometries in pixels of the window, rows downwards.
+        shape: Rows and columns of the window.
+        all_touched: Whether a polygon takes every pixel that it touches.
+    """
     burnt: NDArray[np.int32] = burn_shapes(
         zip(shapes, range(len(shapes)), strict=True),
-        out_shape=window.shape,
+        out_shape=shape,
         fill=-1,
         transform=Affine.identity(),
         all_touched=all_touched,

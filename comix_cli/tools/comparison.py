@@ -48,7 +48,8 @@ class Comparison:
             wrong and not left out.
         outside_estimated: Whether `outside` follows from areas and not from pixels.
         labelled: Pixels of the map that have ground truth, disputed or not; of a sample's, if any.
-        features_seen: Features that hold at least one pixel of the map.
+        features_without_pixel: Features on the map that take no pixel of it. Not told of a sample,
+            which is about its own pixels.
 
     Raises:
         RasterError: The map holds too many codes.
@@ -80,7 +81,8 @@ class Comparison:
         self.excluded = dict.fromkeys(("nodata", "outside", "overlap", "unmapped_class"), 0)
         self.outside_estimated = False
         self.labelled = 0
-        self.features_seen: set[int] = set()
+        self.features_without_pixel = 0
+        self._seen: set[int] = set()
 
     def run(self, progress: Progress) -> None:
         """Go through every tile that holds ground truth, inside the map and beyond it.
@@ -92,6 +94,8 @@ class Comparison:
             self._compare(tile)
         self.excluded["outside"] = self._tiles.outside
         self.outside_estimated = self._tiles.outside_estimated
+        if self._design is None:
+            self.features_without_pixel = self._tiles.features_without_pixel(self._seen)
 
     def _compare(self, tile: ReferenceTile) -> None:
         burnt, sources = tile.burnt, tile.burnt.sources
@@ -103,7 +107,7 @@ class Comparison:
         if burnt.bottom is not burnt.top:
             bottom = burnt.bottom.ravel()[here]
             disputed = sources.codes[top] != sources.codes[bottom]
-            self._count_overlaps(sources.features, top[disputed], bottom[disputed])
+            self._count_overlaps(tile.window, here[disputed])
             here, top = here[~disputed], top[~disputed]
         if len(here):
             if drawn is not None:
@@ -132,20 +136,22 @@ class Comparison:
         found = np.searchsorted(self._classes.codes, codes) + 1
         return np.where(codes == NO_CLASS, 0, found).astype(np.int32)
 
-    def _count_overlaps(self, features: Numbers, top: Numbers, bottom: Numbers) -> None:
-        self.excluded["overlap"] += len(top)
-        pairs = np.sort([features[top], features[bottom]], axis=0)
-        self.features_seen.update(np.unique(pairs).tolist())
-        found, pixels = np.unique(pairs, axis=1, return_counts=True)
-        for first, second, count in zip(*found.tolist(), pixels.tolist(), strict=True):
-            self._overlaps[first, second] += count
+    def _count_overlaps(self, window: Window, disputed: Places) -> None:
+        if not len(disputed):
+            return
+        flags = np.zeros(window.height * window.width, np.bool_)
+        flags[disputed] = True
+        pairs = self._tiles.overlaps(window, flags.reshape(window.shape))
+        self.excluded["overlap"] += len(disputed)
+        self._overlaps.update(pairs)
+        self._seen.update(feature for pair in pairs for feature in pair)
 
     def _count(self, sources: Sources, numbers: Numbers, places: Numbers) -> None:
         """Count how often each source meets each code of the map, place 0 being no class."""
         width = len(self._classes.codes) + 1
         cells = len(sources.codes) * width
         table = np.bincount(numbers * width + places, minlength=cells).reshape(-1, width)
-        self.features_seen.update(sources.features[table.any(axis=1)].tolist())
+        self._seen.update(sources.features[table.any(axis=1)].tolist())
         lost = self._classes.is_left_out(sources.codes)
         self.excluded["unmapped_class"] += int(table[lost].sum())
         self.excluded["nodata"] += int(table[~lost, 0].sum())

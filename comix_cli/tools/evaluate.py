@@ -20,7 +20,7 @@ from comix_cli.files import check_writable, write_atomic_text
 from comix_cli.mapping.map_file import MapFile, open_map
 from comix_cli.progress import Progress
 from comix_cli.scene.grid import Grid, crs_label, ground_size_m
-from comix_cli.scene.labels import RASTER, Reference
+from comix_cli.scene.labels import Reference
 from comix_cli.scene.raster import checksum
 from comix_cli.tools.class_names import read_class_map, reference_codes
 from comix_cli.tools.comparison import Comparison
@@ -300,9 +300,14 @@ def _warn(
         )
     _warn_about_unmapped(reference, comparison, progress)
     if truth["features_without_pixel"]:
+        least = truth["min_coverage"]
         progress.warn(
-            f"{reference.path}: {truth['features_without_pixel']} features hold no pixel's centre; "
-            "--all-touched or --min-coverage takes them"
+            f"{reference.path}: {truth['features_without_pixel']} features "
+            + (
+                "hold no pixel's centre; --all-touched or --min-coverage takes them"
+                if least is None
+                else f"cover {100 * least:.10g} % of no pixel; a smaller --min-coverage takes them"
+            )
         )
 
 
@@ -335,9 +340,7 @@ def _provenance(
     comparison: Comparison,
     renamed: Mapping[str, str] | None,
 ) -> dict[str, Any]:
-    described, rule = reference.described(), options.truth.rule
-    on_map = described["features"] - described["features_outside"]
-    unseen = 0 if options.design else max(0, on_map - len(comparison.features_seen - {-1}))
+    rule = options.truth.rule
     return {
         "date": timestamp(),
         "versions": versions(),
@@ -354,8 +357,8 @@ def _provenance(
             "field": reference.field,
             "layer": options.truth.layer,
             "crs": reference.source_crs.to_string(),
-            **described,
-            "features_without_pixel": unseen if reference.kind != RASTER else 0,
+            **reference.described(),
+            "features_without_pixel": comparison.features_without_pixel,
             "unmapped_classes": comparison.unmapped,
             "outside_estimated_by_area": comparison.outside_estimated,
             "all_touched": rule.all_touched,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -93,6 +93,27 @@ class LabelRaster:
     def class_of_feature(self) -> dict[int, str]:
         """A raster has no features."""
         return {}
+
+    def overlaps(
+        self,
+        grid: Grid,  # noqa: ARG002 - nothing lies on each other in a raster
+        window: Window,  # noqa: ARG002
+        disputed: NDArray[np.bool_],  # noqa: ARG002
+        *,
+        rule: PixelRule,  # noqa: ARG002
+        codes: Mapping[int, int],  # noqa: ARG002
+    ) -> Mapping[tuple[int, int], int]:
+        """A raster has no features."""
+        return {}
+
+    def without_pixel(
+        self,
+        grid: Grid,  # noqa: ARG002 - as in `overlaps`
+        seen: Collection[int],  # noqa: ARG002
+        rule: PixelRule,  # noqa: ARG002
+    ) -> int:
+        """A raster has no features."""
+        return 0
 
     def pixels_beyond(self, grid: Grid, progress: Progress) -> tuple[int, bool]:
         """How many pixels of a grid its labelled pixels beyond it would cover.

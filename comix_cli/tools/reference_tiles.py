@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -80,6 +80,18 @@ class ReferenceTiles:
                 if found is not None:
                     yield found
                 task.advance()
+
+    def overlaps(
+        self, window: Window, disputed: NDArray[np.bool_]
+    ) -> Mapping[tuple[int, int], int]:
+        """The disputed pixels of a tile `(H, W)` that each pair of features shares."""
+        return self._reference.overlaps(
+            self._grid, window, disputed, rule=self._rule, codes=self._codes
+        )
+
+    def features_without_pixel(self, seen: Collection[int]) -> int:
+        """Features on the map that take no pixel of it, though some may be seen to do."""
+        return self._reference.without_pixel(self._grid, seen, self._rule)
 
     def _places(self, progress: Progress) -> list[Place]:
         """Row and column of every tile to walk: of the map, and beyond it if not too many."""

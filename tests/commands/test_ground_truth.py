@@ -170,6 +170,32 @@ def test_overlapping_polygons_are_counted_left_out_and_listed(folder: Path) -> N
     assert document["pixels"] == 3 + 2 + 2
 
 
+def test_all_pairs_of_polygons_on_a_pixel_are_listed(folder: Path) -> None:
+    write(folder, (area(0, 0, 4, 1), "tree"), (area(0, 0, 2, 1), "water"),
+          (area(0, 0, 3, 1), "roof"), (area(6, 3, 8, 5), "tree"))  # fmt: skip
+    document = report(folder)
+    assert document["excluded"]["overlap"] == 3
+    listed = document["overlaps"]["listed"]
+    found = {tuple(entry["features"]): entry["pixels"] for entry in listed}
+    assert found == {(0, 2): 3, (0, 1): 2, (1, 2): 2}
+    assert [entry["pixels"] for entry in listed] == [3, 2, 2]
+    assert document["overlaps"]["pairs"] == 3
+    covered = report(folder, "--min-coverage", "0.5")
+    assert covered["overlaps"]["pairs"] == 3
+
+
+def test_a_polygon_below_another_has_pixels(folder: Path) -> None:
+    roof = area(0, 0, 3, 2), "roof"
+    write(folder, roof, roof, (area(1, 0, 2, 1), "roof"), (area(4.6, 0, 4.9, 1), "tree"))
+    outcome = evaluate(folder)
+    assert "1 features hold no pixel's centre" in outcome.err
+    least = evaluate(folder, "--min-coverage", "0.5")
+    said = "1 features cover 50 % of no pixel; a smaller --min-coverage takes them"
+    assert said in least.err
+    touched = report(folder, "--all-touched")
+    assert touched["provenance"]["ground_truth"]["features_without_pixel"] == 0
+
+
 def test_polygons_smaller_than_a_pixel(folder: Path) -> None:
     write(folder, (area(1.0, 1.0, 1.4, 2.0), "roof"), (area(4, 0, 5, 1), "tree"))
     outcome = evaluate(folder)
