@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 Interval = tuple[float, float]
 
 LEVEL = 0.95
+# Fewer clusters tell next to nothing of how far a figure may be off.
+LEAST_CLUSTERS = 5
 # Matrices that are held at once, in numbers.
 _AT_ONCE = 2_000_000
 
@@ -90,7 +92,9 @@ class Spreads:
 def cluster_spreads(
     found: Contributions, map_pixels: NDArray[np.int64], *, replicates: int, seed: int
 ) -> Spreads | None:
-    """Spreads by a bootstrap over clusters; None where there are fewer than two.
+    """Spreads by a bootstrap over clusters; None where there are fewer than `LEAST_CLUSTERS`.
+
+    So it is for the figures of a class that fewer clusters hold pixels of.
 
     Args:
         found: What each cluster adds.
@@ -99,8 +103,10 @@ def cluster_spreads(
         replicates: How often clusters are drawn.
         seed: Fixes what is drawn.
     """
-    if found.clusters < 2:
+    if found.clusters < LEAST_CLUSTERS:
         return None
+    truly = _clusters_by_class(found, found.reference) >= LEAST_CLUSTERS
+    mapped = _clusters_by_class(found, found.predicted) >= LEAST_CLUSTERS
     parts = [
         (*_figures(matrices), *_area_figures(matrices, map_pixels))
         for matrices in _drawn(found, replicates, seed)
@@ -112,14 +118,23 @@ def cluster_spreads(
         overall_accuracy=_spread(overall),
         average_accuracy=_spread(average),
         kappa=_spread(kappa),
-        producers_accuracy=_each(recall),
-        users_accuracy=_each(precision),
-        f1=_each(f1),
-        iou=_each(iou),
+        producers_accuracy=_each(recall, truly),
+        users_accuracy=_each(precision, mapped),
+        f1=_each(f1, truly & mapped),
+        iou=_each(iou, truly & mapped),
         area_weighted=AreaSpreads(
-            _spread(weighted[0]), _each(precision), _each(weighted[1]), _each(weighted[2])
+            _spread(weighted[0]),
+            _each(precision, mapped),
+            _each(weighted[1], truly),
+            _each(weighted[2], truly),
         ),
     )
+
+
+def _clusters_by_class(found: Contributions, classes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many clusters hold pixels of each class, `(n,)`."""
+    pairs = np.unique(found.cluster * found.classes + classes)
+    return np.bincount(pairs % found.classes, minlength=found.classes)
 
 
 def _drawn(found: Contributions, replicates: int, seed: int) -> Iterator[NDArray[np.float64]]:
@@ -173,9 +188,9 @@ def _area_figures(
         return right.sum(axis=1), right / area, area
 
 
-def _each(values: NDArray[np.float64]) -> tuple[Spread | None, ...]:
-    """A spread for each class."""
-    return tuple(_spread(column) for column in values.T)
+def _each(values: NDArray[np.float64], known: NDArray[np.bool_]) -> tuple[Spread | None, ...]:
+    """A spread for each class that enough is known of."""
+    return tuple(_spread(v) if k else None for v, k in zip(values.T, known, strict=True))
 
 
 def _spread(values: NDArray[np.float64]) -> Spread | None:

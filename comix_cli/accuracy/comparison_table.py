@@ -35,6 +35,15 @@ class Run:
     kappa: float | None
     pixels: int
 
+    def figure_of(self, key: str) -> float | None:
+        """The producer's accuracy of the class whose plain name is `key`; None without one."""
+        return next((v for name, v in self.classes.items() if plain_name(name) == key), None)
+
+
+def plain_name(name: str) -> str:
+    """A class name without regard to case and to spaces around and in it."""
+    return " ".join(name.split()).casefold()
+
 
 @dataclass(frozen=True)
 class Method:
@@ -106,21 +115,25 @@ class Table:
 
 
 def comparison_table(methods: Sequence[Method]) -> Table:
-    """Put methods side by side; classes are matched by name, in the order of their appearance.
+    """Put methods side by side, with the classes in the order of their appearance.
+
+    Classes are matched by name, without regard to case and spaces, as evaluation does.
 
     Raises:
         ValueError: There is no method, or one without a run.
     """
     if not methods or not all(method.runs for method in methods):
         raise ValueError("every method needs a run, and a table a method")
-    names = dict.fromkeys(name for m in methods for run in m.runs for name in run.classes)
+    names: dict[str, str] = {}
+    for name in (name for m in methods for run in m.runs for name in run.classes):
+        names.setdefault(plain_name(name), name)
     classes = [
         Row(
             PRODUCERS,
             name,
-            tuple(_cell([run.classes.get(name) for run in m.runs]) for m in methods),
+            tuple(_cell([run.figure_of(key) for run in m.runs]) for m in methods),
         )
-        for name in names
+        for key, name in names.items()
     ]
     overall = [
         Row(measure, None, tuple(_cell([getattr(run, measure) for run in m.runs]) for m in methods))

@@ -27,7 +27,8 @@ from comix_cli.errors import UsageError
 @truth_options("to compare with", required=False)
 @click.option("--design", metavar="FILE",
               help="Sample of the map, as 'comix sample' writes it: only its pixels are compared. "
-                   "It is the ground truth as well where --gt is left out.")  # fmt: skip
+                   "It is the ground truth as well where --gt is left out. The GeoPackage, not the "
+                   "CSV.")  # fmt: skip
 @click.option(
     "--class-map",
     type=click.Path(path_type=Path),
@@ -35,7 +36,8 @@ from comix_cli.errors import UsageError
     help="What the map calls the classes of the ground truth: two columns, a header.",
 )
 @click.option("--min-oa", type=click.FloatRange(0, 1), metavar="SHARE",
-              help="Exit with code 4 where accuracy is lower (0.8: 80 % overall).")  # fmt: skip
+              help="Exit with code 4 where overall accuracy is lower (0.8: 80 %): of the compared "
+                   "pixels, or of the whole map with --design.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the figures as CSV.")
 @click.option("-o", "--output", type=click.Path(path_type=Path),

@@ -229,7 +229,7 @@ def truth_options(required_for: str, *, required: bool = True) -> Callable[[Comm
                      help=f"Ground truth {required_for}: vectors, or a raster of classes."),
         click.option("--field", metavar="NAME", help="Attribute that holds the class."),
         click.option("--layer", metavar="NAME",
-                     help="Layer of the ground truth.  [default: the first]"),
+                     help="Layer of ground truth that has several."),
         click.option("--gt-crs", metavar="CRS",
                      help="CRS of ground truth that carries none.  [default: the raster's]"),
         click.option("--all-touched/--no-all-touched", default=False,

@@ -38,10 +38,13 @@ class Sources:
     Attributes:
         codes: The code of each, `(n,)` int32.
         features: The feature of the file that each is a part of, from 0, `(n,)` int32.
+        clusters: What of it belongs together: single polygons, all points of a feature, ...;
+            `(n,)` int32.
     """
 
     codes: NDArray[np.int32]
     features: NDArray[np.int32]
+    clusters: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,11 @@ class Burnt:
         return np.append(self.sources.features, np.int32(-1))[self.top]
 
     @property
+    def clusters(self) -> NDArray[np.int32]:
+        """`(H, W)` the cluster that each pixel belongs to, -1 where there is none."""
+        return np.append(self.sources.clusters, np.int32(-1))[self.top]
+
+    @property
     def overlap(self) -> NDArray[np.bool_]:
         """`(H, W)`: True where sources with different codes meet."""
         if self.bottom is self.top:
@@ -98,11 +106,12 @@ class Burnt:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Geometries near a window in its pixel coordinates; code and feature of each, ascending."""
+    """Geometries near a window in its pixel coordinates, by ascending code; see `Sources`."""
 
     shapes: NDArray[Any]
     codes: NDArray[np.int32]
     features: NDArray[np.int32]
+    clusters: NDArray[np.int32]
 
 
 def burn(
@@ -137,7 +146,7 @@ def burn(
         top, bottom = covered(near, place.shape, rule.min_coverage)
     else:
         top, bottom = _burnt(near, place.shape, rule.all_touched)
-    return Burnt(top, bottom, Sources(near.codes, near.features))
+    return Burnt(top, bottom, Sources(near.codes, near.features, near.clusters))
 
 
 def _burnt(
@@ -173,11 +182,13 @@ def candidates(
         values = np.array([codes.get(int(code), NO_CLASS) for code in values], np.int32)
         near, values = near[values != NO_CLASS], values[values != NO_CLASS]
     features = truth.features[near].astype(np.int32)
+    # Parts of a multipolygon lie apart like any polygons; points and lines stay together.
+    clusters = near.astype(np.int32) if truth.kind == "polygons" else features
     shapes = _in_pixels(truth.geometries[near], grid, window)
     kept = np.flatnonzero(~np.asarray(shapely.is_empty(shapes)))
     # The highest code is burnt last, and so lies on top.
     order = kept[np.lexsort((features[kept], values[kept]))]
-    return Candidates(shapes[order], values[order], features[order])
+    return Candidates(shapes[order], values[order], features[order], clusters[order])
 
 
 def _padded_bounds(grid: Grid, window: Window) -> tuple[float, float, float, float]:

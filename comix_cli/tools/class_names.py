@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from comix_cli.accuracy.comparison_table import plain_name
 from comix_cli.errors import LabelError, RasterError, listed
 from comix_cli.mapping.map_file import MapFile
 from comix_cli.scene.labels import Reference
@@ -40,6 +41,7 @@ def reference_codes(
         found, own = _codes_alone(truth, map_file, wanted, present, renamed=bool(renamed))
     else:
         found, own = _by_legend(truth, map_file, wanted, present, renamed=bool(renamed))
+    _check_targets(truth, map_file, wanted, found, renamed or {})
     if not found:
         raise LabelError(
             f"its classes ({listed([name for _, name in truth.classes])}) and the map's "
@@ -48,6 +50,32 @@ def reference_codes(
             remedy="name another field with --field, or what they are called with --class-map",
         )
     return found
+
+
+def _check_targets(
+    truth: Reference,
+    map_file: MapFile,
+    wanted: Mapping[int, str],
+    found: Mapping[int, int],
+    renamed: Mapping[str, str],
+) -> None:
+    """Refuse a class map that names what the map does not have, or what nothing is called.
+
+    Raises:
+        LabelError: A row has no use.
+    """
+    names = {name: code for code, name in truth.classes}
+    for name, other in renamed.items():
+        if name not in names:
+            cause = f"--class-map renames '{name}', which is no class here ({listed([*names])})"
+            raise LabelError(cause, path=truth.path, remedy="correct the row, or leave it out")
+        if names[name] not in found and wanted[names[name]] == other:
+            raise LabelError(
+                f"--class-map calls its class '{name}' '{other}', which {map_file.path} does not "
+                "have",
+                path=truth.path,
+                remedy="give a class of the map, by name or code",
+            )
 
 
 def _by_legend(
@@ -120,17 +148,13 @@ def _looked_up(wanted: Mapping[int, str], known: Mapping[str, int]) -> dict[int,
     """The codes of those names that `lookup` finds."""
     alike: dict[str, set[int]] = {}
     for name, code in known.items():
-        alike.setdefault(_plain(name), set()).add(code)
+        alike.setdefault(plain_name(name), set()).add(code)
     found = {}
     for number, name in wanted.items():
-        codes = {known[name]} if name in known else alike.get(_plain(name), set())
+        codes = {known[name]} if name in known else alike.get(plain_name(name), set())
         if len(codes) == 1:
             (found[number],) = codes
     return found
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.split()).casefold()
 
 
 def read_class_map(path: Path) -> dict[str, str]:
@@ -145,9 +169,14 @@ def read_class_map(path: Path) -> dict[str, str]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise LabelError(
-            f"cannot be read as a table of class names ({error})", path=path
+            f"cannot be read as a table of class names ({error})",
+            path=path,
+            remedy="give a CSV of two columns with a header",
         ) from error
-    rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
+    # Spreadsheets write semicolons where commas are decimal points.
+    separator = ";" if ";" in text and "," not in text else ","
+    table = csv.reader(text.splitlines(), delimiter=separator)
+    rows = [row for row in table if any(cell.strip() for cell in row)]
     renamed: dict[str, str] = {}
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != 2 or not all(cell.strip() for cell in row):

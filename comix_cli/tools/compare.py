@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 
 from comix_cli.accuracy.bootstrap import Spread
-from comix_cli.accuracy.comparison_table import Method, Table, comparison_table
+from comix_cli.accuracy.comparison_table import Method, Table, comparison_table, plain_name
 from comix_cli.accuracy.mcnemar import McNemar, PairedCounts, difference_spread, mcnemar
 from comix_cli.errors import UsageError, counted, listed
 from comix_cli.files import check_writable
@@ -168,9 +168,10 @@ def _contests(methods: Mapping[str, Sequence[Report]]) -> Iterator[Contest]:
 
 def _warn_about_classes(reports: Sequence[Report], progress: Progress) -> None:
     """Name the classes that some reports lack: averages over other classes are not alike."""
-    names = dict.fromkeys(name for report in reports for name in report.run.classes)
+    names = {plain_name(name): name for report in reports for name in report.run.classes}
     for report in reports:
-        missing = [name for name in names if name not in report.run.classes]
+        own = {plain_name(name) for name in report.run.classes}
+        missing = [name for key, name in names.items() if key not in own]
         if missing:
             progress.warn(
                 f"{report.path}: has no class {listed(missing)}, which other reports have; "

@@ -70,7 +70,12 @@ class Comparison:
         # Where the sample meets a class that the map lacks, the map is wrong. Elsewhere that class
         # may be left out, as what is compared need not stand for all of the map.
         self._classes = compared_classes(
-            map_file, reference, known, present, compare_unmapped=design is not None
+            map_file,
+            reference,
+            known,
+            present,
+            # A sample stands for the map, and a map without names cannot say what it leaves out.
+            compare_unmapped=design is not None or map_file.legend is None,
         )
         self._table = _table_of_places(self._classes.codes)
         self._tiles = ReferenceTiles(reference, map_file.grid, self._classes.of_reference, rule)
@@ -112,7 +117,7 @@ class Comparison:
         if len(here):
             if drawn is not None:
                 # Each pixel of a sample is a source of its own.
-                sources = Sources(sources.codes[top], drawn[here])
+                sources = Sources(sources.codes[top], drawn[here], drawn[here])
                 top = np.arange(len(here), dtype=np.int32)
             predicted = self._map.read(tile.window).ravel()[here]
             self._count(sources, top, self._places(predicted))
@@ -162,7 +167,7 @@ class Comparison:
             self._unmapped[code] += number
         table[lost] = 0
         source, place = np.nonzero(table)
-        cluster = sources.features[source].astype(np.int64)
+        cluster = sources.clusters[source].astype(np.int64)
         stratum = np.zeros_like(cluster) if self._design is None else self._design.strata[cluster]
         reference, predicted = sources.codes[source], self._classes.codes[place - 1]
         self._cells.append(np.stack([cluster, stratum, reference, predicted, table[source, place]]))
@@ -182,7 +187,7 @@ class Comparison:
 
     def _codes(self) -> NDArray[np.int64]:
         met = [code for code, pixels in self._unmapped.items() if pixels]
-        found = [*self._classes.codes, *(met if self._design is not None else ())]
+        found = [*self._classes.codes, *(met if self._classes.compares_unmapped else ())]
         return np.array(sorted(found), np.int64)
 
     def contributions(self) -> Contributions:

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comix_cli.accuracy.agreement import AgreementPicture
-from comix_cli.accuracy.bootstrap import Contributions, cluster_spreads
+from comix_cli.accuracy.bootstrap import LEAST_CLUSTERS, Contributions, cluster_spreads
 from comix_cli.accuracy.estimate import by_map_class, by_stratum
-from comix_cli.accuracy.report import AreaWeighted, Clustered, report_document
+from comix_cli.accuracy.report import CAUSES, AreaWeighted, Clustered, report_document
 from comix_cli.accuracy.report_text import to_csv_text, to_json_text
-from comix_cli.errors import ThresholdError, UsageError, listed
+from comix_cli.errors import LabelError, ThresholdError, UsageError, listed
 from comix_cli.files import check_writable, write_atomic_text
 from comix_cli.mapping.map_file import MapFile, open_map
 from comix_cli.progress import Progress
@@ -33,6 +33,10 @@ from comix_cli.tools.sample_design import SampleDesign, read_design
 # Of the bootstrap behind the intervals.
 REPLICATES = 1000
 SEED = 0
+# Of fewer clusters a bootstrap's intervals are known to be too narrow.
+FEW_CLUSTERS = 20
+# Strata that cover less of a map leave a part of it out.
+_WHOLE = 0.999
 PAGE_SUFFIXES = (".html", ".htm")
 REPORT_SUFFIXES = (".json", ".csv", *PAGE_SUFFIXES)
 # The tag in which `classify` leaves the field that the model was trained on.
@@ -97,11 +101,13 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
             map_file, reference, known, totals.pixels, options.truth.rule, design, picture
         )
         comparison.run(progress)
+        _check_compared(reference, comparison)
         if design is not None:
-            _warn_about_sample(design, comparison, progress)
+            _warn_about_sample(design, comparison, totals, progress)
         provenance = _provenance(options, reference, comparison, renamed)
         _warn(map_file, reference, comparison, provenance, progress)
         document = _document(reference, comparison, totals, design, provenance)
+    _warn_about_intervals(document, progress)
     return Evaluation(document, picture)
 
 
@@ -120,6 +126,21 @@ def _empty_picture(grid: Grid) -> AgreementPicture:
     return AgreementPicture.empty(
         *grid.shape, bounds=grid.bounds, crs=crs_label(grid.crs), size_m=ground_size_m(grid)
     )
+
+
+def _check_compared(reference: Reference, comparison: Comparison) -> None:
+    """Refuse a report about nothing.
+
+    Raises:
+        LabelError: No pixel could be compared.
+    """
+    if not comparison.contributions().pixels.any():
+        why = [f"{n} {CAUSES[cause]}" for cause, n in comparison.excluded.items() if n]
+        raise LabelError(
+            f"no pixel of it can be compared with the map ({', '.join(why) or 'it holds none'})",
+            path=reference.path,
+            remedy="check place and classes of both; --all-touched takes small polygons",
+        )
 
 
 def _field_of(options: EvaluateOptions, map_file: MapFile) -> str | None:
@@ -245,6 +266,11 @@ def check_report_paths(
     """
     named = (options.map_path, options.truth.path, options.design, options.class_map)
     inputs = [str(path) for path in named if path is not None]
+    if options.truth.path == options.map_path:
+        raise UsageError(
+            f"{options.map_path}: is the map and the ground truth at once",
+            remedy="compare it with something else",
+        )
     for option, path in wanted.items():
         suffixes = PAGE_SUFFIXES if option == "--report" else REPORT_SUFFIXES
         if path.suffix.lower() not in suffixes:
@@ -300,24 +326,65 @@ def _warn(
         )
     _warn_about_unmapped(reference, comparison, progress)
     if truth["features_without_pixel"]:
-        least = truth["min_coverage"]
+        progress.warn(f"{reference.path}: {_without_pixel(truth)}")
+    names = {str(entry.code) for entry in map_file.legend or ()} ^ {
+        entry.name for entry in map_file.legend or ()
+    }
+    if reference.integer_field and names and provenance["map"]["class_map"] is None:
         progress.warn(
-            f"{reference.path}: {truth['features_without_pixel']} features "
-            + (
-                "hold no pixel's centre; --all-touched or --min-coverage takes them"
-                if least is None
-                else f"cover {100 * least:.10g} % of no pixel; a smaller --min-coverage takes them"
-            )
+            f"{reference.path}: its codes are compared with the map's codes, though the map has "
+            "names; say what they are called with --class-map where they mean something else"
         )
 
 
-def _warn_about_sample(design: SampleDesign, comparison: Comparison, progress: Progress) -> None:
+def _without_pixel(truth: Mapping[str, Any]) -> str:
+    """How many features take no pixel by the rule that is used, and which rule would help."""
+    found, least = f"{truth['features_without_pixel']} features", truth["min_coverage"]
+    if least is not None:
+        return (
+            f"{found} cover {100 * least:.10g} % of no pixel; a smaller --min-coverage takes them"
+        )
+    if truth["all_touched"]:
+        return f"{found} take no pixel"
+    return f"{found} hold no pixel's centre; --all-touched or --min-coverage takes them"
+
+
+def _warn_about_intervals(document: Mapping[str, Any], progress: Progress) -> None:
+    """Say where too few polygons stand behind a figure for an interval, or for a good one."""
+    intervals = document["intervals"]
+    bare = [
+        row["name"]
+        for row in document["per_class"]
+        if row["reference_pixels"] and row["producers_accuracy_95"] is None
+    ]
+    unit, clusters = intervals["unit"], intervals["clusters"]
+    if bare:
+        progress.warn(
+            f"fewer than {LEAST_CLUSTERS} {unit} of {listed(bare)}: there are no intervals for that"
+        )
+    if LEAST_CLUSTERS <= clusters < FEW_CLUSTERS:
+        progress.warn(f"of only {clusters} {unit} intervals come out too narrow")
+
+
+def _warn_about_sample(
+    design: SampleDesign, comparison: Comparison, totals: MapTotals, progress: Progress
+) -> None:
     """Say what of the sample is not compared: the strata stand for all of it all the same."""
     lost = len(design.rows) - comparison.labelled
-    for count, why in ((design.outside, "lie outside the map"), (lost, "have no class")):
+    points = len(design.rows) + design.outside + design.missing
+    for count, why in (
+        (design.outside, "lie outside the map"),
+        (lost, "have no class"),
+        (design.missing, "are not in the file any more"),
+    ):
         if count:
-            points = len(design.rows) + design.outside
             progress.warn(f"{design.path}: {count} of {points} points of the sample {why}")
+    share = design.stratum_pixels.sum() / max(1, sum(totals.pixels.values()))
+    if share < _WHOLE:
+        progress.warn(
+            f"{design.path}: its strata cover {100 * share:.1f} % of the map, and the estimates "
+            "are of that part"
+        )
 
 
 def _warn_about_unmapped(reference: Reference, comparison: Comparison, progress: Progress) -> None:
@@ -326,7 +393,7 @@ def _warn_about_unmapped(reference: Reference, comparison: Comparison, progress:
     if lost:
         left_out = comparison.excluded["unmapped_class"]
         share = sum(lost.values()) / (int(comparison.contributions().pixels.sum()) + left_out)
-        fate = "are left out" if left_out else "of the sample count as wrong"
+        fate = "are left out" if left_out else "count as wrong"
         doubt = f"; is '{reference.field}' the right field?" if reference.field else ""
         progress.warn(
             f"{reference.path}: the map has no class {listed(list(lost))}: {sum(lost.values())} "

@@ -70,7 +70,8 @@ class LabelRaster:
         found = known if codes is None else _replaced(known, codes)
         top = np.where(found == NO_CLASS, -1, np.arange(len(found)))[numbers].astype(np.int32)
         top = top.reshape(place.shape)
-        return Burnt(top, top, Sources(found, np.zeros(len(found), np.int32)))
+        whole = np.zeros(len(found), np.int32)
+        return Burnt(top, top, Sources(found, whole, whole))
 
     @property
     def source_crs(self) -> CRS:

@@ -209,7 +209,8 @@ class _Walk:
                 for path, map_file in maps.items()
             }
             design = _design(any_side)
-            numbers, codes = _common_codes(reference, known, sampled=design is not None)
+            wrong = {path: design is not None or m.legend is None for path, m in maps.items()}
+            numbers, codes = _common_codes(reference, known, wrong)
             tiles = ReferenceTiles(reference, any_side.grid, numbers, options.rule, beyond=False)
             for tile in tiles.walk(progress):
                 self._add(tile.window, *_labels(tile, design), maps, codes)
@@ -265,7 +266,7 @@ def _labels(
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Numbers of classes and of clusters `(H, W)`; of a sample each pixel is a cluster."""
     if design is None:
-        return tile.burnt.labels, tile.burnt.features
+        return tile.burnt.labels, tile.burnt.clusters
     drawn = design.within(tile.window)
     return np.where(drawn >= 0, tile.burnt.labels, np.int32(NO_CLASS)), drawn
 
@@ -290,22 +291,23 @@ def _design(side: _Place) -> SampleDesign | None:
 
 
 def _common_codes(
-    reference: Reference, known: Mapping[str, Mapping[int, int]], *, sampled: bool
+    reference: Reference, known: Mapping[str, Mapping[int, int]], wrong: Mapping[str, bool]
 ) -> tuple[dict[int, int], dict[str, NDArray[np.int32]]]:
     """One number for each set of classes that no map tells apart, and each map's code for it.
 
     Args:
         reference: The ground truth.
         known: By map its code for each code of the ground truth that it knows.
-        sampled: Whether the pixels of a sample are compared, in which a map is wrong where it lacks
-            the class.
+        wrong: By map whether it is wrong where it lacks the class: of a sample, or without names.
 
     Returns:
         The number of each code of the ground truth, from 1; and for each map a table from numbers
-        to its own codes. Where it lacks the class, 0: not compared; of a sample a negative number.
+        to its own codes. Where it lacks the class, 0: not compared; a negative number: wrong.
     """
     of_class = {
-        code: tuple(codes.get(code, -code if sampled else NO_CLASS) for codes in known.values())
+        code: tuple(
+            codes.get(code, -code if wrong[path] else NO_CLASS) for path, codes in known.items()
+        )
         for code, _ in reference.classes
     }
     distinct = list(dict.fromkeys(of_class.values()))

@@ -152,7 +152,8 @@ def _in_blocks(burnt: Burnt, window: Window, width: int) -> Burnt:
     block, source = np.divmod(found, len(burnt.sources.codes))
     top = np.full(burnt.top.shape, -1, np.int32)
     top[here] = numbers
-    return Burnt(top, top, Sources(burnt.sources.codes[source], block.astype(np.int32)))
+    numbers = block.astype(np.int32)
+    return Burnt(top, top, Sources(burnt.sources.codes[source], numbers, numbers))
 
 
 def _inside(row: int, col: int, grid: Grid) -> Window | None:

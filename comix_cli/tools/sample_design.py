@@ -31,6 +31,7 @@ class SampleDesign:
         strata: Number of its stratum, from 0, `(n,)`.
         names: What each stratum is called, `(strata,)`.
         stratum_pixels: Pixels of each stratum in the whole map, `(strata,)`.
+        missing: Points that the file says were drawn and that it does not hold.
         outside: Points that lie beyond the map.
         warnings: What the user should know, one line each.
     """
@@ -42,6 +43,7 @@ class SampleDesign:
     names: tuple[str, ...]
     stratum_pixels: NDArray[np.int64]
     outside: int
+    missing: int
     warnings: tuple[str, ...] = ()
 
     def within(self, window: Window) -> NDArray[np.int32]:
@@ -103,8 +105,17 @@ def read_design(
         names=_names(frame, strata, names.tolist()),
         stratum_pixels=largest,
         outside=int((~inside).sum()),
+        missing=_missing(frame, strata),
         warnings=warnings,
     )
+
+
+def _missing(frame: Any, strata: NDArray[np.int64]) -> int:
+    """How many points of the strata have been removed since they were drawn."""
+    if "stratum_samples" not in frame.columns:
+        return 0
+    drawn = frame.groupby(strata)["stratum_samples"].max().fillna(0).sum()
+    return max(0, int(drawn) - len(frame))
 
 
 def _names(frame: Any, strata: NDArray[np.int64], numbers: list[int]) -> tuple[str, ...]:

@@ -176,3 +176,23 @@ def test_a_page_replaces_another_only_when_told_to(finished: Path, tmp_path: Pat
     assert "exists already" in evaluate(finished, tmp_path, "--report", "report.html").error
     assert (tmp_path / "report.html").read_text() == "old"
     assert evaluate(finished, tmp_path, "--report", "report.html", "--overwrite").code == 0
+
+
+def test_a_table_of_names_without_use_is_refused(finished: Path, tmp_path: Path) -> None:
+    relabelled(finished, tmp_path, {"roof": "Dach"})
+    for row, message in (
+        ("Dach,building", "--class-map calls its class 'Dach' 'building', which"),
+        ("Ziegel,roof", "--class-map renames 'Ziegel', which is no class here"),
+    ):
+        (tmp_path / "names.csv").write_text(f"here,map\n{row}\n")
+        refused = evaluate(finished, tmp_path, "--class-map", "names.csv")
+        assert refused.code == 1
+        assert message in refused.error
+    (tmp_path / "names.csv").write_text("here;map\nDach;roof\n")  # as some spreadsheets write it
+    assert evaluate(finished, tmp_path, "--class-map", "names.csv").code == 0
+
+
+def test_a_map_is_no_ground_truth_for_itself(finished: Path) -> None:
+    refused = comix(finished, "evaluate", "map.tif", "--gt", "map.tif")
+    assert refused.code == 2
+    assert "is the map and the ground truth at once" in refused.error

@@ -331,3 +331,47 @@ def test_a_perfect_map_is_one_everywhere(folder: Path) -> None:
         [2000, 1900, 800]
     )
     assert weighted["map_area_m2"] == pytest.approx(4700)
+
+
+def test_few_polygons_have_no_intervals_and_a_word_says_so(folder: Path) -> None:
+    write(folder, (area(0, 0, 3, 2), "roof"), (area(4, 1, 6, 3), "tree"))
+    outcome = evaluate(folder)
+    assert "fewer than 5 polygons of 'roof', 'tree': there are no intervals" in outcome.err
+    document = json.loads(outcome.out)
+    assert document["intervals"]["overall_accuracy"] is None
+    assert document["area_weighted"]["overall_accuracy"]["interval_95"] is None
+
+
+def test_the_parts_of_a_multipolygon_are_polygons(folder: Path) -> None:
+    parts = [area(c, r, c + 1, r + 1) for c in (0, 2) for r in (0, 2, 4)]
+    write(folder, (shapely.MultiPolygon(parts), "roof"))
+    outcome = evaluate(folder)
+    document = json.loads(outcome.out)
+    assert document["intervals"]["clusters"] == 6
+    assert document["per_class"][0]["producers_accuracy_95"] == [1, 1]
+    assert "of only 6 polygons intervals come out too narrow" in outcome.err
+
+
+def test_codes_against_names_are_told_of(folder: Path) -> None:
+    write(folder, (area(0, 0, 3, 2), 1), (area(4, 1, 6, 3), 2))
+    assert "its codes are compared with the map's codes" in evaluate(folder).err
+
+
+def test_nothing_to_compare_is_an_error(folder: Path) -> None:
+    write(folder, (area(7, 0, 8, 1), "tree"))  # where the map has no data
+    refused = evaluate(folder)
+    assert refused.code == 1
+    assert "no pixel of it can be compared with the map (1 where the map has no data)" in (
+        refused.error
+    )
+
+
+def test_points_that_are_gone_from_a_sample_are_told_of(folder: Path) -> None:
+    sample(folder, *DESIGN)
+    frame = geopandas.read_file(folder / "sample.gpkg").assign(stratum_samples=3)
+    frame.drop(index=[1]).to_file(folder / "sample.gpkg", layer="sample")
+    outcome = comix(folder, "evaluate", "map.tif", "--design", "sample.gpkg")
+    assert "1 of 6 points of the sample are not in the file any more" in outcome.err
+    frame[frame["stratum"] == 1].to_file(folder / "sample.gpkg", layer="sample")
+    outcome = comix(folder, "evaluate", "map.tif", "--design", "sample.gpkg")
+    assert "its strata cover 42.6 % of the map" in outcome.err

@@ -23,8 +23,9 @@ def burnt(least: float, *rows: tuple[Any, int], shape: tuple[int, int] = SHAPE) 
     """Shapes in pixels, rows downwards, with their codes; feature i is row i."""
     shapes = np.array([shape for shape, _ in rows], dtype=object)
     codes = np.array([code for _, code in rows], np.int32)
-    near = Candidates(shapes, codes, np.arange(len(rows), dtype=np.int32))
-    return Burnt(*covered(near, shape, least), Sources(near.codes, near.features))
+    numbers = np.arange(len(rows), dtype=np.int32)
+    near = Candidates(shapes, codes, numbers, numbers)
+    return Burnt(*covered(near, shape, least), Sources(near.codes, near.features, near.clusters))
 
 
 def shares(shape: Any) -> NDArray[np.float64]:

@@ -90,12 +90,12 @@ def test_estimates_for_the_whole_map_stand_beside_the_counts() -> None:
 
 def test_intervals_of_polygons_take_the_place_of_the_estimators_own() -> None:
     found = Contributions(
-        np.array([0, 0, 1, 2]), np.array([0, 1, 0, 1]), np.array([0, 0, 0, 1]),
-        np.array([5, 2, 3, 4]), 2,
+        np.array([0, 0, 1, 2, 3, 4, 5]), np.array([0, 1, 0, 1, 1, 0, 1]),
+        np.array([0, 0, 0, 1, 1, 0, 1]), np.array([5, 2, 3, 4, 2, 4, 1]), 2,
     )  # fmt: skip
     pixels = np.array([80, 20])
     clustered = Clustered(
-        cluster_spreads(found, pixels, replicates=99, seed=0), "polygons", 3, 99, 0
+        cluster_spreads(found, pixels, replicates=99, seed=0), "polygons", 6, 99, 0
     )
     estimates = by_map_class(found.matrix(), pixels.tolist())
     areas = (pixels * 2.0).tolist()
