@@ -41,7 +41,6 @@ def reference_codes(
         found, own = _codes_alone(truth, map_file, wanted, present, renamed=bool(renamed))
     else:
         found, own = _by_legend(truth, map_file, wanted, present, renamed=bool(renamed))
-    _check_targets(truth, map_file, wanted, found, renamed or {})
     if not found:
         raise LabelError(
             f"its classes ({listed([name for _, name in truth.classes])}) and the map's "
@@ -52,24 +51,26 @@ def reference_codes(
     return found
 
 
-def _check_targets(
-    truth: Reference,
-    map_file: MapFile,
-    wanted: Mapping[int, str],
-    found: Mapping[int, int],
-    renamed: Mapping[str, str],
+def check_class_map(
+    truth: Reference, map_file: MapFile, found: Mapping[int, int], renamed: Mapping[str, str]
 ) -> None:
     """Refuse a class map that names what the map does not have, or what nothing is called.
+
+    Args:
+        truth: The ground truth.
+        map_file: The map.
+        found: The map's code for each code of the ground truth that it knows.
+        renamed: What the map calls a class of the ground truth, by its name.
 
     Raises:
         LabelError: A row has no use.
     """
-    names = {name: code for code, name in truth.classes}
+    codes = {name: code for code, name in truth.classes}
     for name, other in renamed.items():
-        if name not in names:
-            cause = f"--class-map renames '{name}', which is no class here ({listed([*names])})"
+        if name not in codes:
+            cause = f"--class-map renames '{name}', which is no class here ({listed([*codes])})"
             raise LabelError(cause, path=truth.path, remedy="correct the row, or leave it out")
-        if names[name] not in found and wanted[names[name]] == other:
+        if codes[name] not in found:
             raise LabelError(
                 f"--class-map calls its class '{name}' '{other}', which {map_file.path} does not "
                 "have",

@@ -22,7 +22,7 @@ from comix_cli.progress import Progress
 from comix_cli.scene.grid import Grid, crs_label, ground_size_m
 from comix_cli.scene.labels import Reference
 from comix_cli.scene.raster import checksum
-from comix_cli.tools.class_names import read_class_map, reference_codes
+from comix_cli.tools.class_names import check_class_map, read_class_map, reference_codes
 from comix_cli.tools.comparison import Comparison
 from comix_cli.tools.map_totals import MapTotals, count_map
 from comix_cli.tools.provenance import timestamp, versions
@@ -96,6 +96,8 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
         design = _design(options, map_file.grid, progress)
         totals = count_map(map_file, progress)
         known = reference_codes(reference, map_file, totals.pixels, renamed)
+        if design is None:  # of a sample what the map lacks is an error of the map
+            check_class_map(reference, map_file, known, renamed or {})
         picture = _empty_picture(map_file.grid) if options.picture else None
         comparison = Comparison(
             map_file, reference, known, totals.pixels, options.truth.rule, design, picture

@@ -60,7 +60,7 @@ def test_a_class_that_the_map_lacks_is_an_error_of_the_map(folder: Path) -> None
     assert (swamp["name"], swamp["mapped_pixels"]) == ("swamp", 0)
     assert swamp["area_share"]["value"] == pytest.approx(27 / 3 / 47)
     assert swamp["producers_accuracy"]["value"] == 0
-    said = "the map has no class 'swamp': 1 pixels (17 %) of the sample count as wrong"
+    said = "the map has no class 'swamp': 1 pixels (17 %) count as wrong"
     assert said in outcome.err
 
 
