@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from comix_cli.accuracy.report import CAUSES
 from comix_cli.commands.display import number, percent, print_table
 
 _SQUARE_METRES_IN_A_HECTARE = 10_000
@@ -39,6 +38,8 @@ def _print_counted(document: Mapping[str, Any]) -> None:
         ("class", "reference pixels", "producer's", "user's", "F1", "IoU"),
         rows,
     )
+    from comix_cli.accuracy.report import CAUSES
+
     left_out = ", ".join(f"{n} {CAUSES[cause]}" for cause, n in document["excluded"].items() if n)
     click.echo(
         f"overall accuracy {percent(document['overall_accuracy'])} %{_interval(intervals)}, "

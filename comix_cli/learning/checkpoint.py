@@ -73,10 +73,6 @@ class Keeper:
             save_file(tensors, partial, metadata={_KEY: json.dumps(facts)})
         self._last = time.monotonic()
 
-    def forget(self) -> None:
-        """Remove the checkpoint of a training that has come to its end."""
-        self._path.unlink(missing_ok=True)
-
 
 def _read(path: Path, fingerprint: str) -> Snapshot:
     try:

@@ -32,13 +32,11 @@ class Holdout:
     Attributes:
         block: Side of a block in pixels, a multiple of the tiles that labels are counted in.
         buffer: Pixels around held blocks that do not train.
-        columns: Blocks side by side.
         held: Row and column of each held block, `(n, 2)`.
     """
 
     block: int
     buffer: int
-    columns: int
     held: NDArray[np.int64]
 
     def judges(self, window: Window) -> NDArray[np.bool_]:
@@ -172,7 +170,7 @@ def hold_out(index: LabelIndex, grid: Grid, buffer: int, seed: int) -> Holdout |
         np.random.default_rng(seed),
     )
     held = blocks.places[sides == 1]
-    return Holdout(block, buffer, -(-grid.width // block), held) if len(held) else None
+    return Holdout(block, buffer, held) if len(held) else None
 
 
 def let_go(

@@ -23,6 +23,7 @@ from rasterio.vrt import WarpedVRT
 
 from comix_cli.errors import RasterError
 from comix_cli.mapping.cog import GDAL_ERRORS
+from comix_cli.mapping.draw import count_codes
 from comix_cli.mapping.gis_metadata import read_legend
 from comix_cli.mapping.score_file import CONTENT_TAG
 from comix_cli.mapping.writer import LEGEND_TAG, VERSION_TAG
@@ -91,10 +92,7 @@ class MapFile:
         if self._holds_plain_codes and self.dtype == "uint8":
             counts = _count_bytes(self._values(window=extent))
             return {code: n for code, n in enumerate(counts.tolist()) if n and code != NO_CLASS}
-        codes, counts = np.unique(self._read(window=extent), return_counts=True)
-        found = dict(zip(codes.tolist(), counts.tolist(), strict=True))
-        found.pop(NO_CLASS, None)
-        return found
+        return dict(count_codes(self.read(window)))
 
     def read_onto(self, grid: Grid) -> NDArray[np.int32]:
         """Class codes `(H, W)` on another grid, by nearest neighbour; 0 beyond the map.

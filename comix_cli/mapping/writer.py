@@ -27,6 +27,9 @@ from comix_cli.scene.legend import NO_CLASS, Legend
 
 LEGEND_TAG = "COMIX_LEGEND"
 VERSION_TAG = "COMIX_VERSION"
+# Of the ground truth that the map's model was trained on: the field, and the file's checksum.
+FIELD_TAG = "COMIX_FIELD"
+TRUTH_TAG = "COMIX_TRUTH"
 # Files of an older raster of the same name that would be taken for the new one's.
 _STALE_SUFFIXES = (".ovr", ".msk")
 

@@ -18,6 +18,7 @@ from comix_cli.mapping.feed import WindowFeed
 from comix_cli.mapping.predict import predict_rows
 from comix_cli.mapping.rehearsal import seconds_per_window
 from comix_cli.mapping.threads import in_background, thread_pool
+from comix_cli.mapping.writer import FIELD_TAG, TRUTH_TAG
 from comix_cli.progress import Progress, Silent
 from comix_cli.scene.empty_bands import empty_bands
 from comix_cli.scene.grid import Grid
@@ -207,8 +208,8 @@ def _tags(options: ClassifyOptions, job: Job, cancelled: Callable[[], bool]) -> 
         "COMIX_MODEL": json.dumps(
             {"path": str(options.model), "checksum": checksum(options.model)}
         ),
-        "COMIX_FIELD": str(truth.get("field", "")),
-        "COMIX_TRUTH": str(truth.get("checksum", "")),
+        FIELD_TAG: str(truth.get("field", "")),
+        TRUTH_TAG: str(truth.get("checksum", "")),
         "COMIX_OPTIONS": json.dumps(plain(options) | {"windows": plain(windows)}),
         "COMIX_VERSIONS": json.dumps(versions()),
     }

@@ -46,6 +46,7 @@ class Comparison:
         excluded: Reference pixels left out: where the map has no data, outside the map, in polygons
             of different classes, of a class that the map does not know; those of a sample are
             wrong and not left out.
+        compared: Pixels that were compared.
         outside_estimated: Whether `outside` follows from areas and not from pixels.
         labelled: Pixels of the map that have ground truth, disputed or not; of a sample's, if any.
         features_without_pixel: Features on the map that take no pixel of it. Not told of a sample,
@@ -85,6 +86,7 @@ class Comparison:
         self._unmapped = dict.fromkeys(self._classes.unmapped, 0)
         self.excluded = dict.fromkeys(("nodata", "outside", "overlap", "unmapped_class"), 0)
         self.outside_estimated = False
+        self.compared = 0
         self.labelled = 0
         self.features_without_pixel = 0
         self._seen: set[int] = set()
@@ -166,6 +168,7 @@ class Comparison:
         for code, number in zip(sources.codes[unmapped].tolist(), pixels, strict=True):
             self._unmapped[code] += number
         table[lost] = 0
+        self.compared += int(table.sum())
         source, place = np.nonzero(table)
         cluster = sources.clusters[source].astype(np.int64)
         stratum = np.zeros_like(cluster) if self._design is None else self._design.strata[cluster]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from comix_models.cmfex import CMFeX
 from comix_models.decoder import AllMLPDecoder
+from comix_models.stacked import cropped, padded
 from comix_models.stem import SpectralStem, Stem
 
 
@@ -107,12 +107,12 @@ class CoMiX(nn.Module):
             raise ValueError(f"x: {_size(x)} where the HSI has {_size(hsi)} pixels")
         check_window(hsi, self.window)
         size = hsi.shape[2:]
-        hsi, x = self.hsi_stem(pad_to_even(hsi)), self.x_stem(pad_to_even(x))
+        hsi, x = self.hsi_stem(padded(hsi, 2)), self.x_stem(padded(x, 2))
         fused = []
         for stage in self.stages:
             hsi, x, features = stage(hsi, x)
             fused.append(features)
-        return crop(self.decoder(fused), size)
+        return cropped(self.decoder(fused), size)
 
 
 class HsiStage(nn.Module):
@@ -174,32 +174,18 @@ class HsiNet(nn.Module):
             raise ValueError(f"x: {x.shape[1]} channels given to a network of the HSI alone")
         check_window(hsi, self.window)
         size = hsi.shape[2:]
-        hsi = self.hsi_stem(pad_to_even(hsi))
+        hsi = self.hsi_stem(padded(hsi, 2))
         features = []
         for stage in self.stages:
             hsi, found = stage(hsi)
             features.append(found)
-        return crop(self.decoder(features), size)
+        return cropped(self.decoder(features), size)
 
 
 def check_window(image: Tensor, window: int | None) -> None:
     """Refuse an image ``(B, bands, H, W)`` that is not the one window of a learned projection."""
     if window is not None and tuple(image.shape[2:]) != (window, window):
         raise ValueError(f"window: {_size(image)} pixels where the network takes {window}x{window}")
-
-
-def pad_to_even(image: Tensor) -> Tensor:
-    """An image ``(B, bands, H, W)`` with its last row and column repeated where H or W is odd."""
-    rows, columns = image.shape[2] % 2, image.shape[3] % 2
-    return (
-        functional.pad(image, (0, columns, 0, rows), mode="replicate") if rows or columns else image
-    )
-
-
-def crop(logits: Tensor, size: Iterable[int]) -> Tensor:
-    """Logits ``(B, classes, H, W)`` without the row and column that ``pad_to_even`` added."""
-    rows, columns = size
-    return logits[:, :, :rows, :columns]
 
 
 def _size(image: Tensor | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -31,3 +33,9 @@ def padded(image: Tensor, multiple: int) -> Tensor:
     if not rows and not columns:
         return image
     return functional.pad(image, (0, columns, 0, rows), mode="replicate")
+
+
+def cropped(logits: Tensor, size: Iterable[int]) -> Tensor:
+    """Logits ``(B, classes, H, W)`` of the given rows and columns, without what was padded."""
+    rows, columns = size
+    return logits[:, :, :rows, :columns]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from comix_models.spec_base import Spec, check_count
-from comix_models.stacked import check_x, padded, stacked
+from comix_models.stacked import check_x, cropped, padded, stacked
 
 LEVELS: Final = 4
 # Sides are made multiples of that, so that they can be halved once between two levels.
@@ -72,7 +72,6 @@ class UNet(nn.Module):
             ValueError: X is not what the network takes.
         """
         check_x(hsi, x, self.x_channels)
-        rows, columns = hsi.shape[2:]
         features = padded(stacked(hsi, x), MULTIPLE)
         shortcuts: list[Tensor] = []
         for pair in self.down:
@@ -81,7 +80,7 @@ class UNet(nn.Module):
         for pair, shortcut in zip(self.up, reversed(shortcuts[:-1]), strict=True):
             features = pair(torch.cat([_doubled(features), shortcut], dim=1))
         logits: Tensor = self.classes(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return logits[:, :, :rows, :columns]
+        return cropped(logits, hsi.shape[2:])
 
 
 class ConvPair(nn.Sequential):

@@ -107,7 +107,7 @@ def test_help_and_usage_errors_do_not_wait_for_torch(tmp_path: Path) -> None:
         "from comix_cli.commands.app import main_group\n"
         "try: main_group(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'rasterio', 'geopandas', 'matplotlib'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numpy', 'rasterio', 'geopandas', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )
     done = subprocess.run(

@@ -118,7 +118,7 @@ def test_a_class_in_a_single_place_is_given_back_to_the_training() -> None:
     scene.indices[100, 200] = 3  # one pixel of a fourth class
     index = index_of(scene, 4)
     held = np.array([[100 // 64, 200 // 64], [0, 0], [5, 5]])
-    holdout = Holdout(64, 6, 7, held)
+    holdout = Holdout(64, 6, held)
     assert index_of(scene, 4, holdout).class_pixels[3] == 0
     freed = let_go(holdout, index, scene.grid, np.array([3]))
     assert freed is not None
@@ -129,7 +129,7 @@ def test_a_class_in_a_single_place_is_given_back_to_the_training() -> None:
 def test_where_all_blocks_are_needed_none_is_held() -> None:
     scene = patches((400, 400), 3, 3)
     index = index_of(scene, 3)
-    assert let_go(Holdout(64, 6, 7, np.array([[2, 2]])), index, scene.grid, np.array([0])) is None
+    assert let_go(Holdout(64, 6, np.array([[2, 2]])), index, scene.grid, np.array([0])) is None
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_blocks_are_whole_tiles_and_more_than_the_buffer(
     st.integers(0, 40),
 )
 def test_windows_are_parts_of_the_whole(held: list[tuple[int, int]], buffer: int) -> None:
-    holdout = Holdout(32, buffer, 9, np.array(held))
+    holdout = Holdout(32, buffer, np.array(held))
     whole = holdout.trains(Window(0, 0, 290, 270))
     for window in tile_windows((290, 270), 77):
         np.testing.assert_array_equal(holdout.trains(window), whole[window.slices])
@@ -198,7 +198,7 @@ def test_the_validator_counts_every_held_pixel_once() -> None:
 
 def test_a_large_scene_is_looked_at_in_some_places_only() -> None:
     scene = Painted(np.zeros((64 * 15, 64 * 15), np.int64))
-    holdout = Holdout(64, 0, 15, np.argwhere(np.ones((15, 15))))
+    holdout = Holdout(64, 0, np.argwhere(np.ones((15, 15))))
     sampler, _ = chips_of(scene, 1, holdout)
     tiles = [*tile_windows(scene.grid.shape, TILE)]
     windows = validation_windows(sampler, scene.grid, 64, tiles, 0)
