@@ -34,10 +34,10 @@ def validation_windows(
     everything = tile_windows(grid.shape, window)
     across = -(-grid.width // window)
     wanted = {
-        (row // window) * across + col // window
+        row * across + col
         for tile in tiles
-        for row in (tile.row, tile.row + tile.height - 1)
-        for col in (tile.col, tile.col + tile.width - 1)
+        for row in range(tile.row // window, (tile.row + tile.height - 1) // window + 1)
+        for col in range(tile.col // window, (tile.col + tile.width - 1) // window + 1)
     }
     drawn = np.random.default_rng(seed).permutation(sorted(wanted))
     found: list[Window] = []

@@ -95,8 +95,10 @@ class Keeping:
         told = {**plain(recipe), "max_minutes": None}
         everything = {"spec": spec.to_json(), "recipe": told, **plain(self.context)}
         text = json.dumps(everything, sort_keys=True)
-        print_ = hashlib.sha256(text.encode()).hexdigest()
-        return Keeper(self.checkpoint, print_, resumed=self.resume and self.checkpoint.exists())
+        fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        return Keeper(
+            self.checkpoint, fingerprint, resumed=self.resume and self.checkpoint.exists()
+        )
 
     def observer(self) -> AbstractContextManager[RunLog | None]:
         """The logs, if any are asked for."""

@@ -73,10 +73,9 @@ def _read_vector(
         options.path, options.field or field, grid, gt_crs=options.crs, layer=options.layer
     )
     if options.rule.min_coverage is not None and truth.kind != "polygons":
+        held = "mixed geometries" if truth.kind == "mixed" else truth.kind
         raise LabelError(
-            f"--min-coverage is about polygons, and this holds {truth.kind} geometries"
-            if truth.kind == "mixed"
-            else f"--min-coverage is about polygons, and this holds {truth.kind}",
+            f"--min-coverage is about polygons, and this holds {held}",
             path=truth.path,
             remedy="leave it out",
         )

@@ -204,3 +204,10 @@ def test_a_large_scene_is_looked_at_in_some_places_only() -> None:
     windows = validation_windows(sampler, scene.grid, 64, tiles, 0)
     assert len(set(windows)) == MOST_CHIPS
     assert windows == validation_windows(sampler, scene.grid, 64, tiles, 0)
+
+
+def test_windows_smaller_than_a_tile_cover_all_of_it() -> None:
+    scene = Painted(np.zeros((64, 64), np.int64))
+    sampler, _ = chips_of(scene, 1, Holdout(64, 0, np.array([[0, 0]])))
+    windows = validation_windows(sampler, scene.grid, 8, [Window(0, 32, 32, 32)], 0)
+    assert windows == [Window(r, c, 8, 8) for r in range(0, 32, 8) for c in range(32, 64, 8)]
