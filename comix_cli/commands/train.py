@@ -27,6 +27,7 @@ from comix_cli.commands.options import (
 from comix_cli.errors import UsageError, counted
 
 if TYPE_CHECKING:
+    from comix_cli.learning.label_budget import LabelBudget
     from comix_cli.learning.recipe import Recipe
     from comix_cli.tools.model_choice import ModelChoice
     from comix_cli.tools.train import TrainReport
@@ -56,6 +57,14 @@ MEANT_FOR = {
     **dict.fromkeys(PIXEL_FIELDS, PIXEL_MODELS),
     "trees": ("random-forest",),
 }
+
+label_options = chain(
+    click.option("--label-fraction", type=click.FloatRange(0, 1, min_open=True), metavar="SHARE",
+                 help="Train on this share of the labelled pixels of each class, one at least, "
+                      "drawn at random; those that judge stay.  [default: 1]"),
+    click.option("--labels-per-class", type=click.IntRange(min=1), metavar="PIXELS",
+                 help="Train on at most so many labelled pixels of each class, likewise."),
+)  # fmt: skip
 
 model_options = chain(
     click.option("--model", type=click.Choice(NETWORKS + PIXEL_MODELS), default="comix",
@@ -132,6 +141,7 @@ recipe_options = chain(
 @click.option("--validation", default="auto", show_default=True, metavar="auto|none|FILE",
               help="Ground truth that judges and does not train: auto holds some blocks of --gt "
                    "out, with a buffer around them.")  # fmt: skip
+@label_options
 @model_options
 @recipe_options
 @click.option("--resume", is_flag=True,
@@ -168,11 +178,24 @@ def command(state: CommonState, /, **values: Any) -> None:
         model=_model_choice(values),
         pixel_recipe=PixelRecipe(**pixel_recipe, seed=values["seed"]),
         recipe=_recipe(values),
+        labels=_label_budget(values),
         **values,
     )
     report = train(options, state.display())
     if state.verbosity >= 0 and state.first_process:
         say(_summary(report))
+
+
+def _label_budget(values: dict[str, Any]) -> LabelBudget:
+    """The options of labels as a value; takes them out of `values`."""
+    from comix_cli.learning.label_budget import LabelBudget
+
+    fraction, per_class = values.pop("label_fraction"), values.pop("labels_per_class")
+    if fraction is not None and per_class is not None:
+        raise UsageError(
+            "--label-fraction and --labels-per-class contradict each other", remedy="leave one out"
+        )
+    return LabelBudget(1.0 if fraction is None else fraction, per_class)
 
 
 def _recipe(values: dict[str, Any]) -> Recipe:

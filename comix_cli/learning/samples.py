@@ -6,7 +6,7 @@ Nothing here grows with the scene but the counts of labels in the tiles that hol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -160,6 +160,39 @@ class LabelReader:
         return self._indices[burnt.labels], int(burnt.overlap.sum())
 
 
+@dataclass(frozen=True)
+class UsableLabels:
+    """The usable labels of one part of a scene.
+
+    Attributes:
+        window: Which part.
+        indices: `(H, W)` class indices, `IGNORE_INDEX` where unlabelled or without valid data.
+        overlap: Pixels that polygons of different classes share.
+        invalid: Labelled pixels without valid data.
+    """
+
+    window: Window
+    indices: NDArray[np.int64]
+    overlap: int
+    invalid: int
+
+
+def usable_labels(
+    labels: Labels, scene: BlockReader, what: str, progress: Progress
+) -> Iterator[UsableLabels]:
+    """The usable labels of the whole scene, part by part; `what` is what progress is told."""
+    chunks = tile_windows(scene.grid.shape, 16 * TILE)
+    with progress.task(what, len(chunks)) as task:
+        for chunk in chunks:
+            indices, lost = labels.read(chunk)
+            labelled = indices != IGNORE_INDEX
+            # Validity of a scene that is not in memory is read from its files.
+            usable = labelled & scene.read_valid(chunk) if labelled.any() else labelled
+            kept = np.where(usable, indices, IGNORE_INDEX)
+            yield UsableLabels(chunk, kept, lost, int(labelled.sum() - usable.sum()))
+            task.advance()
+
+
 def index_labels(
     labels: Labels, scene: BlockReader, classes: int, progress: Progress
 ) -> LabelIndex:
@@ -167,21 +200,14 @@ def index_labels(
     keys, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     overlap = invalid = 0
     columns = tile_columns(scene.grid)
-    chunks = tile_windows(scene.grid.shape, 16 * TILE)
-    with progress.task("indexing labels", len(chunks)) as task:
-        for chunk in chunks:
-            indices, lost = labels.read(chunk)
-            labelled = indices != IGNORE_INDEX
-            overlap += lost
-            if labelled.any():
-                usable = labelled & scene.read_valid(chunk)
-                invalid += int(labelled.sum() - usable.sum())
-                rows, cols = np.nonzero(usable)
-                tile = (rows + chunk.row) // TILE * columns + (cols + chunk.col) // TILE
-                found = np.unique(tile * classes + indices[rows, cols], return_counts=True)
-                keys.append(found[0])
-                counts.append(found[1])
-            task.advance()
+    for chunk in usable_labels(labels, scene, "indexing labels", progress):
+        overlap += chunk.overlap
+        invalid += chunk.invalid
+        rows, cols = np.nonzero(chunk.indices != IGNORE_INDEX)
+        tile = (rows + chunk.window.row) // TILE * columns + (cols + chunk.window.col) // TILE
+        found = np.unique(tile * classes + chunk.indices[rows, cols], return_counts=True)
+        keys.append(found[0])
+        counts.append(found[1])
     return _label_index(np.concatenate(keys), np.concatenate(counts), classes, overlap, invalid)
 
 

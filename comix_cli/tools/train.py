@@ -15,6 +15,7 @@ from comix_cli.errors import OutputError, UsageError
 from comix_cli.files import MODEL_SUFFIX, check_suffix, check_writable
 from comix_cli.learning.baselines import PixelRecipe
 from comix_cli.learning.device import check_number_type, choose_device, set_threads
+from comix_cli.learning.label_budget import LabelBudget
 from comix_cli.learning.loop import seeded
 from comix_cli.learning.model_file import InputRecord, ModelCard, save_model
 from comix_cli.learning.normalise import fit_normalisation
@@ -33,10 +34,10 @@ from comix_cli.tools.inputs import (
     open_for_training,
 )
 from comix_cli.tools.model_choice import ModelChoice
-from comix_cli.tools.provenance import timestamp, versions
+from comix_cli.tools.provenance import plain, timestamp, versions
 from comix_cli.tools.reference import TruthOptions, open_reference
 from comix_cli.tools.training_scene import labelled_scene
-from comix_cli.tools.validation import AUTO, Sides, told_apart
+from comix_cli.tools.validation import AUTO, Sides, thinned, told_apart
 from comix_models.spec import CoMiXSpec
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class TrainOptions:
             truth to validate on.
         resume: Go on with an interrupted training of a network, if there is one.
         logs: A folder for logs of the training; None for none.
+        labels: How many of the labels that do not judge are trained on.
     """
 
     inputs: SceneInputs
@@ -78,6 +80,7 @@ class TrainOptions:
     validation: str = AUTO
     resume: bool = False
     logs: Path | None = None
+    labels: LabelBudget = LabelBudget()
 
     @property
     def checkpoint(self) -> Path:
@@ -122,7 +125,8 @@ def train(options: TrainOptions, progress: Progress) -> TrainReport:
         scene = labelled_scene(stack, options.truth, truth, progress)
         card = _describe(options, stack, scene.reader, scene.legend)
         inputs = input_provenance(options.inputs, progress)
-        with told_apart(options.validation, options.truth, scene, seed, progress) as sides:
+        with told_apart(options.validation, options.truth, scene, seed, progress) as apart:
+            sides = thinned(apart, options.labels, scene, seed, progress)
             provenance = _provenance(options, inputs, truth, _by_name(scene.legend, sides.index))
             lesson = Lesson(scene, sides, card, seed)
             keeping = _keeping(options, provenance, card, sides)
@@ -187,7 +191,8 @@ def _check_checkpoint(options: TrainOptions) -> None:
 def _keeping(
     options: TrainOptions, provenance: Mapping[str, Any], card: ModelCard, sides: Sides
 ) -> Keeping:
-    told = {key: provenance[key] for key in ("versions", "ground_truth", "labelled_pixels")}
+    known = ("versions", "ground_truth", "label_budget", "labelled_pixels")
+    told = {key: provenance[key] for key in known}
     context = {
         **told,
         "inputs": [each["checksum"] for each in provenance["inputs"]],
@@ -264,6 +269,7 @@ def _provenance(
             "checksum": checksum(truth.path),
             "field": truth.field,
         },
+        "label_budget": plain(options.labels),
         "labelled_pixels": dict(labelled_pixels),
     }
     if options.model.model == CoMiXSpec.model:

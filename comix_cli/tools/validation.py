@@ -14,6 +14,7 @@ from torch import Tensor
 from comix_cli.accuracy.confusion import Accuracy
 from comix_cli.errors import LabelError
 from comix_cli.learning.holdout import Holdout, LabelsApart, SomeLabels, hold_out, let_go
+from comix_cli.learning.label_budget import LabelBudget, draw_labels
 from comix_cli.learning.samples import (
     TILE,
     LabelIndex,
@@ -21,6 +22,7 @@ from comix_cli.learning.samples import (
     Labels,
     index_labels,
     tile_columns,
+    usable_labels,
 )
 from comix_cli.learning.validation import Validator
 from comix_cli.progress import Progress
@@ -164,6 +166,26 @@ def _held_out(scene: LabelledScene, seed: int, progress: Progress) -> Sides:
         holdout = let_go(holdout, index, grid, lacking)
     progress.info("too little ground truth to hold some out, so nothing is validated on")
     return Sides(scene.labels, index)
+
+
+def thinned(
+    sides: Sides, budget: LabelBudget, scene: LabelledScene, seed: int, progress: Progress
+) -> Sides:
+    """The same, with as many labels to train on as the budget has; all that judge stay.
+
+    Args:
+        sides: The labels.
+        budget: How many train.
+        scene: The scene.
+        seed: Fixes which.
+        progress: Told of every part of the scene.
+    """
+    if budget.is_everything:
+        return sides
+    chunks = usable_labels(sides.training, scene.reader, "drawing labels", progress)
+    few = draw_labels(sides.training, chunks, sides.index, budget, seed)
+    index = index_labels(few, scene.reader, len(scene.legend), progress)
+    return replace(sides, training=few, index=index)
 
 
 def _record(holdout: Holdout, grid: Grid) -> dict[str, Any]:
