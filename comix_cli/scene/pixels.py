@@ -51,7 +51,7 @@ class NativeBands:
         self._mix = mix
         self._dtype = working_dtype(dataset, bands)
         self._nodata = [dataset.nodatavals[band - 1] for band in bands]
-        self._scaling = Scaling(dataset, bands)
+        self._scaling = Scaling(dataset, path, bands)
         self._masks = _mask_bands(dataset, self._bands)
         # GDAL takes an alpha band for a mask in images of two or four bands only.
         self._alpha = list(alpha_bands(dataset))
@@ -64,7 +64,8 @@ class NativeBands:
     def read(self, window: Window) -> Values:
         """The values of a window in the raster's own pixels."""
         data, valid = self.read_raw(window)
-        return Values(mixed(self._scaling(data), self._mix), np.logical_and.reduce(valid, axis=0))
+        scaled = self._scaling(data, valid, window)
+        return Values(mixed(scaled, self._mix), np.logical_and.reduce(valid, axis=0))
 
     def read_valid(self, window: Window) -> NDArray[np.bool_]:
         """`(H, W)` True where all bands are valid."""
@@ -112,19 +113,41 @@ def _mask_bands(dataset: Any, bands: Sequence[int]) -> list[int]:
 class Scaling:
     """Turns stored numbers into physical values: value * scale + offset, band by band."""
 
-    def __init__(self, dataset: Any, bands: Sequence[int]) -> None:
+    def __init__(self, dataset: Any, path: str, bands: Sequence[int]) -> None:
+        self._path, self._bands = path, list(bands)
         scales = np.array([dataset.scales[band - 1] for band in bands])
         offsets = np.array([dataset.offsets[band - 1] for band in bands])
         self._identical = bool((scales == 1).all() and (offsets == 0).all())
         self._scales = scales[:, np.newaxis, np.newaxis]
         self._offsets = offsets[:, np.newaxis, np.newaxis]
 
-    def __call__(self, data: NDArray[Any]) -> NDArray[np.float32]:
-        """The physical values as float32."""
-        if not self._identical:
-            data = data * self._scales.astype(data.dtype) + self._offsets.astype(data.dtype)
+    def __call__(
+        self, data: NDArray[Any], valid: NDArray[np.bool_], window: Window
+    ) -> NDArray[np.float32]:
+        """The physical values as float32.
+
+        Raises:
+            RasterError: A valid number becomes NaN, infinite or beyond all use.
+        """
         with np.errstate(over="ignore", invalid="ignore"):  # fill values, which are invalid anyway
-            return data.astype(np.float32, copy=False)
+            if self._identical:
+                return data.astype(np.float32, copy=False)
+            data = data * self._scales.astype(data.dtype) + self._offsets.astype(data.dtype)
+            scaled: NDArray[np.float32] = data.astype(np.float32, copy=False)
+        spoilt = (valid & ~plausible(scaled)).any(axis=(1, 2))
+        if spoilt.any():
+            raise self._error(int(spoilt.argmax()), window)
+        return scaled
+
+    def _error(self, place: int, window: Window) -> RasterError:
+        scale, offset = (each[place].item() for each in (self._scales, self._offsets))
+        return RasterError(
+            f"band {self._bands[place]} has numbers that its scale of {scale:g} and its offset of "
+            f"{offset:g} make NaN, infinite or larger than {LARGEST_VALUE:g}, in the window of "
+            f"{window.height} x {window.width} pixels at row {window.row}, column {window.col}",
+            path=self._path,
+            remedy="correct them in the file, for instance with gdal_edit.py -scale and -offset",
+        )
 
 
 def working_dtype(dataset: Any, bands: Sequence[int]) -> np.dtype[Any]:

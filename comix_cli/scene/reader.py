@@ -206,7 +206,7 @@ class WarpedReader:
         mix: BandMix | None = None,
     ) -> None:
         self._path, self._bands, self._mix = info.path, list(bands), mix
-        self._scaling = Scaling(dataset, bands)
+        self._scaling = Scaling(dataset, info.path, bands)
         self._dtype = working_dtype(dataset, bands)
         # A VRT knows one nodata value, a raster one per band.
         self._groups: list[tuple[Any, list[int]]] = []
@@ -247,11 +247,14 @@ class WarpedReader:
     def read(self, window: Window) -> Values:
         """The values of a window of the grid."""
         data = self._read_raw(window)
-        return Values(mixed(self._scaling(data), self._mix), _all_plausible(data))
+        valid = plausible(data)
+        scaled = self._scaling(data, valid, window)
+        return Values(mixed(scaled, self._mix), np.logical_and.reduce(valid, axis=0))
 
     def read_valid(self, window: Window) -> NDArray[np.bool_]:
         """`(H, W)` True where all bands are valid."""
-        return _all_plausible(self._read_raw(window))
+        valid: NDArray[np.bool_] = np.logical_and.reduce(plausible(self._read_raw(window)), axis=0)
+        return valid
 
     def _read_raw(self, window: Window) -> NDArray[Any]:
         """Values as stored, NaN where invalid."""
@@ -289,11 +292,6 @@ class HoleKeepingReader:
         """Close both readers."""
         self._values.close()
         self._nearest.close()
-
-
-def _all_plausible(data: NDArray[Any]) -> NDArray[np.bool_]:
-    valid: NDArray[np.bool_] = np.logical_and.reduce(plausible(data), axis=0)
-    return valid
 
 
 def _nodata_key(dataset: Any, band: int) -> str | None:

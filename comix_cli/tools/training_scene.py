@@ -18,6 +18,7 @@ from comix_cli.progress import Progress
 from comix_cli.scene.labels import Reference
 from comix_cli.scene.legend import Legend
 from comix_cli.scene.stack import BlockReader, Stack
+from comix_cli.tools.data_gaps import why_without_data
 from comix_cli.tools.reference import TruthOptions, tell_of_left_out
 from comix_cli.tools.validation import LabelledScene
 
@@ -25,6 +26,8 @@ from comix_cli.tools.validation import LabelledScene
 MEMORY_SCENE_BYTES = 4 << 30
 # Beyond that a field holds names or numbers of single objects and not classes.
 MOST_CLASSES = 1000
+# From this share of labelled pixels on it is said which raster has no data there.
+MANY_WITHOUT_DATA = 0.1
 
 
 def labelled_scene(
@@ -36,7 +39,11 @@ def labelled_scene(
         LabelError: Too many classes, or not two that have usable pixels.
     """
     reader = _readable_scene(stack, progress)
-    legend, index = _find_labels(options, truth, reader, progress)
+    everything = _all_classes(truth)
+    labels = LabelReader(truth, stack.grid, everything, options.rule)
+    index = index_labels(labels, reader, len(everything), progress)
+    _tell_of_pixels_without_data(stack, labels, reader, index, truth.path, progress)
+    legend, index = _really_there(everything, index, truth, progress)
     labels = LabelReader(truth, stack.grid, legend, options.rule)
     coarsest = max(info.grid.gsd_m for info in (stack.hsi_info, *stack.x_info))
     return LabelledScene(reader, labels, index, legend, coarsest)
@@ -58,10 +65,12 @@ def memory_for_a_scene() -> int:
     return min(MEMORY_SCENE_BYTES, free // 2)
 
 
-def _find_labels(
-    options: TruthOptions, truth: Reference, scene: BlockReader, progress: Progress
-) -> tuple[Legend, LabelIndex]:
-    """The classes that the scene really holds, and where their pixels are."""
+def _all_classes(truth: Reference) -> Legend:
+    """The classes that the ground truth has anywhere.
+
+    Raises:
+        LabelError: Too many.
+    """
     if len(truth.classes) > MOST_CLASSES:
         raise LabelError(
             f"field '{truth.field}' has {len(truth.classes)} values, too many for classes"
@@ -70,16 +79,50 @@ def _find_labels(
             path=truth.path,
             remedy="name another field with --field, or give another file",
         )
-    everything = Legend.from_names(truth.classes)
-    labels = LabelReader(truth, scene.grid, everything, options.rule)
-    index = index_labels(labels, scene, len(everything), progress)
-    kept = np.flatnonzero(index.class_pixels).tolist()
-    if not kept:
+    return Legend.from_names(truth.classes)
+
+
+def _tell_of_pixels_without_data(
+    stack: Stack,
+    labels: LabelReader,
+    scene: BlockReader,
+    index: LabelIndex,
+    path: str,
+    progress: Progress,
+) -> None:
+    """Tell how many labels lie where a raster has no data, and of which raster where they are many.
+
+    Raises:
+        LabelError: All of them do, or there are none.
+    """
+    used = int(index.class_pixels.sum())
+    share = index.invalid / max(1, used + index.invalid)
+    if used and share < MANY_WITHOUT_DATA:
+        tell_of_left_out(path, index.invalid, "labelled pixels have no valid data", progress)
+        return
+    why = why_without_data(stack, labels, scene) if index.invalid else None
+    because = f" ({why})" if why else ""
+    if not used:
         raise LabelError(
-            "no labelled pixel lies on valid data",
-            path=truth.path,
+            f"no labelled pixel lies on valid data{because}",
+            path=path,
             remedy="check the CRS of the ground truth (--gt-crs) and nodata in the rasters",
         )
+    progress.warn(
+        f"{path}: {index.invalid} of {used + index.invalid} labelled pixels have no valid data and "
+        f"are left out{because}; check nodata with 'comix info', or do without that raster or band"
+    )
+
+
+def _really_there(
+    everything: Legend, index: LabelIndex, truth: Reference, progress: Progress
+) -> tuple[Legend, LabelIndex]:
+    """The classes that the scene really holds, and where their pixels are.
+
+    Raises:
+        LabelError: It holds one class only.
+    """
+    kept = np.flatnonzero(index.class_pixels).tolist()
     legend = everything.only(kept)
     if len(kept) == 1:
         raise LabelError(
@@ -87,16 +130,9 @@ def _find_labels(
             path=truth.path,
             remedy="label at least two classes, or name another field with --field",
         )
-    _tell_what_is_left_out(everything, legend, index, truth, progress)
-    return legend, index.only(kept)
-
-
-def _tell_what_is_left_out(
-    everything: Legend, legend: Legend, index: LabelIndex, truth: Reference, progress: Progress
-) -> None:
     absent = [name for name in everything.names if name not in legend.names]
     if absent:
         progress.warn(f"{truth.path}: no usable pixel, so left out: {listed(absent)}")
     disputed = "pixels lie in polygons of different classes"
     tell_of_left_out(truth.path, index.overlap, disputed, progress)
-    tell_of_left_out(truth.path, index.invalid, "labelled pixels have no valid data", progress)
+    return legend, index.only(kept)
