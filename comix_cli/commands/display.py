@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -13,12 +15,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.progress import Task as RichTask
+from rich.table import Column, Table
+from rich.text import Text
 
 from comix_cli.progress import Task
 
@@ -36,6 +39,17 @@ class _Bar:
         self._progress.update(self._task, advance=amount, status=status)
 
 
+class _TimeColumn(ProgressColumn):
+    """The time that is left, or that has gone where nobody knows."""
+
+    max_refresh = 0.5
+
+    def render(self, task: RichTask) -> Text:
+        """`0:01:20 left`, or `0:01:20` where the end is not known or reached."""
+        left = None if task.finished else task.time_remaining
+        return Text(_time(task.elapsed or 0) if left is None else f"{_time(left)} left")
+
+
 class _Lines:
     """Progress where there is no terminal: a line for every tenth of the work."""
 
@@ -43,13 +57,26 @@ class _Lines:
         self._display, self._description, self._total = display, description, total
         self._done = 0.0
         self._tenths = 0
+        # Work that is gone on with has much done at its first sign of life: no measure of its pace.
+        self._first: tuple[float, float] | None = None
 
     def advance(self, amount: float = 1, *, status: str = "") -> None:
         self._done += amount
+        self._first = self._first or (self._done, time.monotonic())
         tenths = int(10 * self._done / self._total + 1e-9) if self._total else 0
         if tenths > self._tenths:
             self._tenths = tenths
-            self._display.info(f"{self._description}: {10 * tenths} % {status}".rstrip())
+            parts = (f"{self._description}: {10 * tenths} %", status, self._left(self._first))
+            self._display.info(" ".join(filter(None, parts)))
+
+    def _left(self, first: tuple[float, float]) -> str:
+        done, since = self._done - first[0], time.monotonic() - first[1]
+        rest = (self._total or 0) - self._done
+        return f"{_time(since * rest / done)} left" if done > 0 and rest > 1e-9 else ""
+
+
+def _time(seconds: float) -> str:
+    return str(timedelta(seconds=int(seconds)))
 
 
 class Display:
@@ -70,13 +97,14 @@ class Display:
             yield _Lines(self, description, total)
             return
         bars = Progress(
-            TextColumn("{task.description:<18}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[status]}"),
+            # In a narrow terminal the bar becomes shorter, and no figure is cut.
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            _TimeColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[status]}", table_column=Column(no_wrap=True)),
             console=self._console,
+            expand=True,
             transient=self._verbosity <= 0,
             disable=self._verbosity < 0,
         )

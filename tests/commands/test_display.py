@@ -2,27 +2,69 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cli import comix
+from rich.console import Console
 
 from comix_cli.accuracy.estimate import by_map_class
 from comix_cli.accuracy.report import AreaWeighted, Clustered, report_document
+from comix_cli.commands import display
 from comix_cli.commands.display import Display, number, percent
 from comix_cli.commands.show_report import print_report
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that the display sees; the last entry is now."""
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[-1])
+    return now
+
+
 def test_without_a_terminal_there_is_a_line_for_every_tenth_and_only_with_v(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], clock: list[float]
 ) -> None:
     for verbosity in (0, 1):
         with Display(verbosity).task("training", 40) as task:
             for _ in range(40):
+                clock.append(clock[-1] + 60)
                 task.advance(status="loss 0.500")
     lines = capsys.readouterr().err.splitlines()
-    assert lines == [f"training: {share} % loss 0.500" for share in range(10, 101, 10)]
+    left = [f"training: {t}0 % loss 0.500 {timedelta(minutes=40 - 4 * t)} left" for t in range(10)]
+    assert lines == [*left[1:], "training: 100 % loss 0.500"]
+
+
+def test_the_time_left_is_not_told_from_what_an_earlier_run_has_done(
+    capsys: pytest.CaptureFixture[str], clock: list[float]
+) -> None:
+    with Display(1).task("training", 100) as task:
+        task.advance(50)  # the steps before the break
+        for _ in range(25):
+            clock.append(clock[-1] + 2)
+            task.advance()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "training: 50 %", "training: 60 % 0:01:20 left", "training: 70 % 0:01:00 left"
+    ]  # fmt: skip
+
+
+def test_a_terminal_of_80_columns_shows_every_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = StringIO()
+    console = Console(file=seen, force_terminal=True, width=80, color_system=None)
+    monkeypatch.setattr(display, "_console", lambda **_: console)
+    status = "loss 0.402 12.3 chips/s validation 91.0 %"
+    with Display(1).task("training", 400) as task:
+        for _ in range(300):
+            task.advance(status=status)
+    last = [line for line in seen.getvalue().splitlines() if "training" in line][-1]
+    assert re.search(rf"━ +300/400 0:00:\d\d left {re.escape(status)}$", last)
+    assert "…" not in last
 
 
 def test_work_of_unknown_length_is_silent_without_a_terminal(
@@ -59,4 +101,5 @@ def test_verbose_training_tells_of_its_progress(scene: Path) -> None:
     arguments = ("train", "hsi.tif", "lidar.tif", "--gt", "labels.gpkg", "--field", "class")
     quick = ("--preset", "nano", "--steps", "10", "--batch-size", "1", "--window", "16")
     outcome = comix(scene, *arguments, *quick, "--overwrite", "-v")
-    assert "training: 50 % loss" in outcome.err
+    [line] = [each for each in outcome.err.splitlines() if each.startswith("training: 50 %")]
+    assert re.search(r"loss [\d.]+ [\d.]+ chips/s .*\d:\d\d:\d\d left", line)
