@@ -44,7 +44,7 @@ RECIPE_FIELDS = (
     "label_smoothing", "ema_decay", "patience", "seed",
 )  # fmt: skip
 # Names of options that are fields of the changes to chips.
-AUGMENTATION_FIELDS = ("band_dropout", "x_dropout", "cutmix")
+AUGMENTATION_FIELDS = ("flips", "band_dropout", "x_dropout", "cutmix")
 # Names of options that are fields of the recipe of models of single pixels.
 PIXEL_FIELDS = ("samples_per_class", "grid_search", "trees")
 # Which models an option is for; one that is not listed here is for all.
@@ -52,7 +52,7 @@ MEANT_FOR = {
     **dict.fromkeys(("preset", *SPEC_FIELDS), ("comix",)),
     "width": ("unet", "fusion-fcn"),
     **dict.fromkeys(("window", "precision", "recipe", "resume", "logs"), NETWORKS),
-    **dict.fromkeys((*RECIPE_FIELDS, *AUGMENTATION_FIELDS), NETWORKS),
+    **dict.fromkeys((*RECIPE_FIELDS, *AUGMENTATION_FIELDS, "consistency"), NETWORKS),
     "seed": NETWORKS + PIXEL_MODELS,
     **dict.fromkeys(PIXEL_FIELDS, PIXEL_MODELS),
     "trees": ("random-forest",),
@@ -122,12 +122,18 @@ recipe_options = chain(
     click.option("--patience", type=click.IntRange(min=1), metavar="LOOKS",
                  help="End the training when so many looks of the validation (ten in all) bring "
                       "nothing better, and keep the best weights."),
+    click.option("--flips/--no-flips", default=None,
+                 help="Mirror and turn chips at random: for models of other scenes, where shadows "
+                      "may point elsewhere.  [default: no-flips]"),
     click.option("--band-dropout", type=click.FloatRange(0, 1), metavar="SHARE",
                  help="Bands of the HSI that are set to 0, at random.  [default: 0]"),
     click.option("--x-dropout", type=click.FloatRange(0, 1), metavar="SHARE",
                  help="Chips whose X is set to 0, at random.  [default: 0]"),
     click.option("--cutmix", type=click.FloatRange(0, 1), metavar="SHARE",
                  help="Chips that get a rectangle of another one.  [default: 0]"),
+    click.option("--consistency", type=click.FloatRange(min=0), metavar="WEIGHT",
+                 help="Learn also from pixels without a label what the averaged network says they "
+                      "are, with this weight.  [default: 0]"),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
                  help="Fixes everything random."),
 )  # fmt: skip
@@ -206,7 +212,11 @@ def _recipe(values: dict[str, Any]) -> Recipe:
     named = recipe(values.pop("recipe"), **changes)
     augmentation = {name: values.pop(name) for name in AUGMENTATION_FIELDS}
     given = {name: value for name, value in augmentation.items() if value is not None}
-    return replace(named, augmentation=replace(named.augmentation, **given))
+    named = replace(named, augmentation=replace(named.augmentation, **given))
+    weight = values.pop("consistency")
+    if weight is None:
+        return named
+    return replace(named, consistency=replace(named.consistency, weight=weight))
 
 
 def _refuse_what_is_not_meant_for(model: str) -> None:

@@ -19,7 +19,9 @@ class Augmentation:
     """How chips are changed; all zero and `flips` off means not at all.
 
     Attributes:
-        flips: Mirror and turn by quarter turns: a scene seen from above has no preferred side.
+        flips: Mirror and turn by quarter turns. Off by default, because an image does have sides:
+            shadows and leaning walls point one way, and a radar looks from one. Networks read
+            edges by that, and what they learn in a scene holds all over it.
         gain: Standard deviation of one factor for a whole modality (illumination, calibration).
         band_gain: Standard deviation of a factor for every channel by itself.
         noise: Standard deviation of noise added to every value, in normalised units.
@@ -29,7 +31,7 @@ class Augmentation:
             batch, its labels included (Yun et al. 2019).
     """
 
-    flips: bool = True
+    flips: bool = False
     gain: float = 0.1
     band_gain: float = 0.02
     noise: float = 0.0
@@ -37,23 +39,29 @@ class Augmentation:
     x_dropout: float = 0.0
     cutmix: float = 0.0
 
+    def turned(self, chip: Chip, rng: np.random.Generator) -> Chip:
+        """The chip, mirrored and turned at random where that is wanted."""
+        if not self.flips:
+            return chip
+        turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
+        return Chip(
+            _turn(chip.hsi, turns, mirror),
+            _turn(chip.x, turns, mirror),
+            _turn(chip.labels, turns, mirror),
+        )
+
     def __call__(self, chip: Chip, rng: np.random.Generator) -> Chip:
-        """A changed copy of the chip."""
-        hsi, x, labels = chip.hsi, chip.x, chip.labels
-        if self.flips:
-            turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
-            hsi, x = _turn(hsi, turns, mirror), _turn(x, turns, mirror)
-            labels = _turn(labels, turns, mirror)
-        hsi, x = self._radiometry(hsi, rng), self._radiometry(x, rng)
+        """A copy of the chip with other values at the same places."""
+        hsi, x = self._radiometry(chip.hsi, rng), self._radiometry(chip.x, rng)
         # Where nothing is dropped nothing is drawn: a seed stays what it was.
         if self.band_dropout:
             hsi *= rng.random((len(hsi), 1, 1)) >= self.band_dropout
         if self.x_dropout and rng.random() < self.x_dropout:
             x = np.zeros_like(x)
-        return Chip(hsi, x, labels)
+        return Chip(hsi, x, chip.labels)
 
     def mixed(self, chips: Sequence[Chip], rng: np.random.Generator) -> list[Chip]:
-        """A batch of changed chips, some of them with a rectangle of another one."""
+        """A batch of chips, some of them with a rectangle of another one."""
         if not self.cutmix or len(chips) < 2:
             return list(chips)
         return [

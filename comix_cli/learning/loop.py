@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from comix_cli.errors import TrainingError
 from comix_cli.learning.checkpoint import Keeper, Snapshot
+from comix_cli.learning.consistency import Teacher
 from comix_cli.learning.pace import Clock, Looks
 from comix_cli.learning.recipe import Recipe, make_optimiser, rate, set_learning_rate
-from comix_cli.learning.samples import Chip
-from comix_cli.learning.steps import MovingAverage, Parts, Sampler, Step, class_weights
+from comix_cli.learning.steps import Batch, MovingAverage, Parts, Sampler, Step, class_weights
 from comix_cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -123,9 +123,13 @@ class Run:
         self._optimiser = make_optimiser(network, recipe)
         weights = class_weights(class_pixels, recipe.weight_power)
         prepared, optimiser = fabric.setup(network, self._optimiser)
-        self._step = Step(fabric, prepared, optimiser, fabric.to_device(weights), recipe)
         # Made where the network has been brought to.
         self._average = MovingAverage(network, recipe.ema_decay)
+        unlabelled = recipe.consistency
+        self._teacher = Teacher(network, unlabelled.confidence) if unlabelled.weight else None
+        self._step = Step(
+            fabric, prepared, optimiser, fabric.to_device(weights), recipe, self._teacher
+        )
         self._looks = Looks(recipe.patience)
         self._losses: list[float] = []
         self.clock = Clock(recipe)
@@ -139,11 +143,14 @@ class Run:
         """Share of the training that is over."""
         return 1.0 if self._looks.patience_is_over else self.clock.done(self.steps)
 
-    def step(self, chips: list[Chip], done: float) -> None:
+    def step(self, chips: list[Batch], done: float) -> None:
         """One step, and a look where one is due."""
         speed = rate(done, self._recipe)
         set_learning_rate(self._optimiser, speed)
-        self._losses.append(self._step(chips))
+        unlabelled = self._recipe.consistency.weight_at(done)
+        if self._teacher is not None and unlabelled:
+            self._teacher.take(self._average.state())
+        self._losses.append(self._step(chips, unlabelled))
         _refuse_nan(self._losses)
         self._average.update()
         if self._observer is not None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from comix_cli.errors import UsageError
 from comix_cli.learning.augment import Augmentation
+from comix_cli.learning.consistency import Consistency
 
 Optimiser = Literal["adamw", "adam"]
 Schedule = Literal["cosine", "polynomial"]
@@ -46,6 +47,7 @@ class Recipe:
         patience: Looks of the validation without a better overall accuracy after which the training
             ends, with the best weights; None to go on.
         augmentation: Random changes to the chips.
+        consistency: How much is learned from pixels without a label.
         seed: Fixes everything random.
     """
 
@@ -65,6 +67,7 @@ class Recipe:
     ema_decay: float = 0.98
     patience: int | None = None
     augmentation: Augmentation = Augmentation()
+    consistency: Consistency = Consistency()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -85,7 +88,7 @@ PAPER: Final = Recipe(
     class_power=1.0,
     weight_power=0.0,
     ema_decay=0.0,
-    augmentation=Augmentation(flips=False, gain=0.0, band_gain=0.0),
+    augmentation=Augmentation(gain=0.0, band_gain=0.0),
 )
 RECIPES: Final = {"default": Recipe(), "paper": PAPER}
 

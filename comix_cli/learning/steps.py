@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from comix_cli.errors import UsageError
+from comix_cli.learning.consistency import Teacher, consistency_loss
 from comix_cli.learning.recipe import Recipe
 from comix_cli.learning.samples import IGNORE_INDEX, Chip
 
@@ -62,12 +64,12 @@ class Parts:
         return self._reading
 
     @contextmanager
-    def drawn_ahead(self) -> Iterator[Callable[[], list[Chip]]]:
+    def drawn_ahead(self) -> Iterator[Callable[[], list[Batch]]]:
         """The chips of one step after the other; those of the next are drawn meanwhile."""
         pool = ThreadPoolExecutor(1, thread_name_prefix="comix-chips")
         coming = [pool.submit(self._draw)]
 
-        def draw() -> list[Chip]:
+        def draw() -> list[Batch]:
             drawn = coming.pop().result()
             self._state = self._rng.bit_generator.state
             coming.append(pool.submit(self._draw))
@@ -78,7 +80,7 @@ class Parts:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _draw(self) -> list[Chip]:
+    def _draw(self) -> list[Batch]:
         with self._reading:
             return [
                 draw_batch(self._sampler, self._recipe, self._chips, self._rng)
@@ -86,10 +88,33 @@ class Parts:
             ]
 
 
-def draw_batch(sampler: Sampler, recipe: Recipe, size: int, rng: np.random.Generator) -> Chip:
-    """A batch of augmented chips, stacked along a new first axis."""
+@dataclass(frozen=True)
+class Batch:
+    """Chips that are computed at once, stacked along a new first axis.
+
+    Attributes:
+        changed: What the network learns from.
+        plain: The same chips with the values of the scene, for the teacher.
+    """
+
+    changed: Chip
+    plain: Chip
+
+
+def draw_batch(sampler: Sampler, recipe: Recipe, size: int, rng: np.random.Generator) -> Batch:
+    """A batch of chips at random."""
     change = recipe.augmentation
-    chips = change.mixed([change(sampler.draw(rng), rng) for _ in range(size)], rng)
+    chips, own = [], []
+    for _ in range(size):
+        chips.append(change.turned(sampler.draw(rng), rng))
+        # A stream of each chip's own: it does not depend on how a step is cut into parts.
+        own.append(np.random.default_rng(rng.integers(2**63)))
+    chips = change.mixed(chips, rng)
+    changed = [change(chip, stream) for chip, stream in zip(chips, own, strict=True)]
+    return Batch(_stacked(changed), _stacked(chips))
+
+
+def _stacked(chips: Sequence[Chip]) -> Chip:
     return Chip(
         hsi=np.stack([chip.hsi for chip in chips]),
         x=np.stack([chip.x for chip in chips]),
@@ -101,20 +126,32 @@ class Step:
     """One step of the optimiser after the other; a step returns the loss of all processes."""
 
     def __init__(
-        self, fabric: Fabric, network: Any, optimiser: Any, weights: Tensor, recipe: Recipe
+        self,
+        fabric: Fabric,
+        network: Any,
+        optimiser: Any,
+        weights: Tensor,
+        recipe: Recipe,
+        teacher: Teacher | None = None,
     ) -> None:
         self._fabric, self._network, self._optimiser = fabric, network, optimiser
-        self._weights, self._recipe = weights, recipe
+        self._weights, self._recipe, self._teacher = weights, recipe, teacher
 
-    def __call__(self, parts: list[Chip]) -> float:
-        """Compute the parts of a step one after the other, then change the weights."""
+    def __call__(self, parts: list[Batch], unlabelled: float = 0.0) -> float:
+        """Compute the parts of a step one after the other, then change the weights.
+
+        Args:
+            parts: The chips of each.
+            unlabelled: Weight of the pixels without a label, for which the teacher is asked.
+        """
         shares = self._shares(parts)
         total = self._weights.new_zeros(())
         self._optimiser.zero_grad(set_to_none=True)
         for i, (part, share) in enumerate(zip(parts, shares, strict=True)):
             waits = i < len(parts) - 1
             with self._fabric.no_backward_sync(self._network, enabled=waits):
-                loss = self._loss(part) * share
+                labelled, guessed = self._losses(part, unlabelled)
+                loss = labelled * share + guessed * (unlabelled / len(parts))
                 self._fabric.backward(loss)
             total = total + loss.detach()
         if self._recipe.clip_norm is not None:
@@ -130,26 +167,39 @@ class Step:
             torch.distributed.all_reduce(total, torch.distributed.ReduceOp.SUM)
         return float(total) / self._fabric.world_size
 
-    def _loss(self, part: Chip) -> Tensor:
-        hsi, x, labels = (
-            self._fabric.to_device(torch.from_numpy(array))
-            for array in (part.hsi, part.x, part.labels)
-        )
-        logits = self._network(hsi, x if x.shape[1] else None)
-        return F.cross_entropy(
-            logits.float(),
+    def _losses(self, part: Batch, unlabelled: float) -> tuple[Tensor, Tensor]:
+        """Mean losses of the pixels with a label, and of those without one."""
+        hsi, x, labels = self._brought(part.changed)
+        logits = self._network(hsi, x).float()
+        labelled = F.cross_entropy(
+            logits,
             labels,
             weight=self._weights,
             ignore_index=IGNORE_INDEX,
             label_smoothing=self._recipe.label_smoothing,
         )
+        if self._teacher is None or unlabelled == 0:
+            return labelled, labelled.new_zeros(())
+        plain_hsi, plain_x, _ = self._brought(part.plain)
+        with self._fabric.autocast():
+            guessed = self._teacher.labels(plain_hsi, plain_x, labels)
+        return labelled, consistency_loss(logits, guessed, labels)
 
-    def _shares(self, parts: list[Chip]) -> list[float]:
+    def _brought(self, chip: Chip) -> tuple[Tensor, Tensor | None, Tensor]:
+        """HSI, X if there is any, and labels, where the network computes."""
+        hsi, x, labels = (
+            self._fabric.to_device(torch.from_numpy(array))
+            for array in (chip.hsi, chip.x, chip.labels)
+        )
+        return hsi, x if x.shape[1] else None, labels
+
+    def _shares(self, parts: list[Batch]) -> list[float]:
         """How much the mean loss of each part counts: as much as its labelled pixels weigh."""
         if len(parts) == 1:
             return [1.0]
         weights = self._weights.cpu().numpy()
-        sums = [float(weights[p.labels[p.labels != IGNORE_INDEX]].sum()) for p in parts]
+        labels = [part.changed.labels for part in parts]
+        sums = [float(weights[each[each != IGNORE_INDEX]].sum()) for each in labels]
         # Where nothing is labelled the loss is no number, which is told of elsewhere.
         return [each / (sum(sums) or 1.0) for each in sums]
 
