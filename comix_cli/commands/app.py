@@ -73,17 +73,21 @@ class App(click.Group):
                 args, prog_name or "comix", complete_var, standalone_mode=False, obj=state, **extra
             )
         except BaseException as error:
-            _finish(error, debug=state.debug)
+            _finish(error, state)
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _finish(error: BaseException, *, debug: bool) -> NoReturn:
+class Terminated(SystemExit):
+    """A signal has asked for the end; its code is the exit code."""
+
+
+def _finish(error: BaseException, state: CommonState) -> NoReturn:
     """Tell of an error in one line on stderr and exit with its code."""
-    if isinstance(error, SystemExit):
+    if isinstance(error, SystemExit) and not isinstance(error, Terminated):
         raise error
-    if debug and not isinstance(error, click.exceptions.Exit):
+    if state.debug and not isinstance(error, click.exceptions.Exit):
         traceback.print_exception(error)
-    message, code = _judge(error)
+    message, code = _judge(error, state)
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(message, err=True)
     elif message:
@@ -91,7 +95,7 @@ def _finish(error: BaseException, *, debug: bool) -> NoReturn:
     sys.exit(code)
 
 
-def _judge(error: BaseException) -> tuple[str, int]:
+def _judge(error: BaseException, state: CommonState) -> tuple[str, int]:
     """The message and the exit code of an error; no message where silence is right."""
     match error:
         case click.exceptions.Exit():
@@ -99,7 +103,9 @@ def _judge(error: BaseException) -> tuple[str, int]:
         case click.exceptions.NoArgsIsHelpError():
             verdict = error.format_message(), EXIT_USAGE
         case click.Abort() | KeyboardInterrupt():
-            verdict = "interrupted; nothing half done is left", EXIT_INTERRUPTED
+            verdict = f"interrupted; {state.what_is_left}", EXIT_INTERRUPTED
+        case Terminated():
+            verdict = f"terminated; {state.what_is_left}", int(str(error.code))
         case click.UsageError():
             verdict = _usage_message(error), EXIT_USAGE
         case click.ClickException():
@@ -140,9 +146,8 @@ def _one_line(text: object) -> str:
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    click.echo("Error: terminated; nothing half done is left", err=True)
     # Raising lets every open writer remove what it has half written.
-    sys.exit(128 + signum)
+    raise Terminated(128 + signum)
 
 
 @click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"]})

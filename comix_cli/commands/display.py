@@ -23,6 +23,7 @@ from rich.progress import Task as RichTask
 from rich.table import Column, Table
 from rich.text import Text
 
+from comix_cli.errors import counted
 from comix_cli.progress import Task
 
 
@@ -149,8 +150,8 @@ def how_trained(training: Mapping[str, Any]) -> str:
     if "samples" in training:
         return f"fitted to {training['samples']} pixels in {seconds:.1f} s"
     first, last = (float(training.get(key, "nan")) for key in ("first_loss", "last_loss"))
-    steps = training.get("steps", "?")
-    return f"{steps} steps in {seconds / 60:.1f} min, loss {first:.3f} -> {last:.3f}"
+    steps = counted(training["steps"], "step") if "steps" in training else "? steps"
+    return f"{steps} in {seconds / 60:.1f} min, loss {first:.3f} -> {last:.3f}"
 
 
 def percent(value: float | None) -> str:

@@ -10,6 +10,7 @@ import click
 from comix_cli.commands.display import say
 from comix_cli.commands.options import (
     CommonState,
+    FiniteRange,
     ProjectCommand,
     common_options,
     ground_truth,
@@ -35,7 +36,7 @@ from comix_cli.errors import UsageError
     metavar="CSV",
     help="What the map calls the classes of the ground truth: two columns, a header.",
 )
-@click.option("--min-oa", type=click.FloatRange(0, 1), metavar="SHARE",
+@click.option("--min-oa", type=FiniteRange(0, 1), metavar="SHARE",
               help="Exit with code 4 where overall accuracy is lower (0.8: 80 %): of the compared "
                    "pixels, or of the whole map with --design.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -31,10 +32,24 @@ _NAMED = re.compile(r"([A-Za-z_][\w-]*)=(.+)")
 
 @dataclass
 class CommonState:
-    """What the options that every command has have said."""
+    """What the options that every command has have said.
+
+    Attributes:
+        verbosity: -q counts down, -v up.
+        debug: Whether errors come with their traceback.
+        checkpoint: Where this command leaves what it has reached, if it does.
+    """
 
     verbosity: int = 0
     debug: bool = False
+    checkpoint: Path | None = None
+
+    @property
+    def what_is_left(self) -> str:
+        """What a user should know where the work breaks off."""
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return "nothing half done is left"
+        return f"{self.checkpoint} keeps what has been trained: give --resume to go on with it"
 
     def display(self) -> Display:
         """Where progress and warnings are shown: once, however many processes work together."""
@@ -44,6 +59,21 @@ class CommonState:
     def first_process(self) -> bool:
         """False in all processes but one of those that torchrun has started."""
         return os.environ.get("RANK", "0") == "0"
+
+
+class FiniteRange(click.FloatRange):
+    """Numbers of a range; click lets NaN into every range, and infinity into open ones."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number that a text is.
+
+        Raises:
+            BadParameter: It is none, or lies outside.
+        """
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
@@ -234,7 +264,7 @@ def truth_options(required_for: str, *, required: bool = True) -> Callable[[Comm
                      help="CRS of ground truth that carries none.  [default: the raster's]"),
         click.option("--all-touched/--no-all-touched", default=False,
                      help="Use every pixel that a polygon touches.  [default: centre inside]"),
-        click.option("--min-coverage", type=click.FloatRange(0, 1, min_open=True), metavar="SHARE",
+        click.option("--min-coverage", type=FiniteRange(0, 1, min_open=True), metavar="SHARE",
                      help="Use pixels that a class covers at least so far (0.5: half)."),
     )  # fmt: skip
 

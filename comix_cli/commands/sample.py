@@ -10,6 +10,7 @@ import click
 from comix_cli.commands.display import percent, print_table, say
 from comix_cli.commands.options import (
     CommonState,
+    FiniteRange,
     ProjectCommand,
     common_options,
     map_argument,
@@ -30,7 +31,7 @@ _ALLOCATIONS = ("proportional", "equal", "optimal")
 @click.option("--csv", type=_FILE, metavar="FILE", help="Also write them as a table.")
 @click.option("--size", type=click.IntRange(min=1), help="How many points.")
 @click.option("--target-se", "target_error", metavar="SHARE",
-              type=click.FloatRange(0, 0.5, min_open=True),
+              type=FiniteRange(0, 0.5, min_open=True),
               help="As many points as give overall accuracy this standard error where they are "
                    "allocated optimally.  [default: 0.01, without --size]")  # fmt: skip
 @click.option("--allocation", type=click.Choice(_ALLOCATIONS), default="proportional",

@@ -10,13 +10,14 @@ import click
 from comix_cli.commands.display import print_table, say
 from comix_cli.commands.options import (
     CommonState,
+    FiniteRange,
     ProjectCommand,
     common_options,
     overwrite_option,
 )
 from comix_cli.errors import UsageError, metres
 
-_METRES = click.FloatRange(min=0, min_open=True)
+_METRES = FiniteRange(min=0, min_open=True)
 _PERCENT_SUM = 100.0
 
 
@@ -66,7 +67,7 @@ def _shares(
 @click.option("--block", type=_METRES, metavar="METRES",
               help="Side of the blocks.  [default: a tenth of the extent, at least 4 buffers]"
               )  # fmt: skip
-@click.option("--buffer", type=click.FloatRange(min=0), metavar="METRES",
+@click.option("--buffer", type=FiniteRange(min=0), metavar="METRES",
               help="Least distance between sets; ground between them goes to none.  [default: the "
                    "autocorrelation range, at most a twentieth of the extent]")  # fmt: skip
 @click.option("--hsi", metavar="FILE",

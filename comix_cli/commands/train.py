@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from comix_cli.commands.display import how_trained, percent, say
 from comix_cli.commands.options import (
     CommonState,
+    FiniteRange,
     ProjectCommand,
     chain,
     common_options,
@@ -59,7 +60,7 @@ MEANT_FOR = {
 }
 
 label_options = chain(
-    click.option("--label-fraction", type=click.FloatRange(0, 1, min_open=True), metavar="SHARE",
+    click.option("--label-fraction", type=FiniteRange(0, 1, min_open=True), metavar="SHARE",
                  help="Train on this share of the labelled pixels of each class, one at least, "
                       "drawn at random; those that judge stay.  [default: 1]"),
     click.option("--labels-per-class", type=click.IntRange(min=1), metavar="PIXELS",
@@ -102,21 +103,21 @@ recipe_options = chain(
                  help="How networks are trained, if no option says otherwise: ours, or the paper's "
                       "(Adam, polynomial schedule, nothing else)."),
     click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps.  [default: 400]"),
-    click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES",
+    click.option("--max-minutes", type=FiniteRange(min=0, min_open=True), metavar="MINUTES",
                  help="Finish the schedule within this time, with fewer steps if need be."),
     click.option("--batch-size", type=click.IntRange(min=1),
                  help="Chips a step, of all processes together.  [default: 4]"),
     click.option("--accumulate", type=click.IntRange(min=1), metavar="PARTS",
                  help="Compute the chips of a step in so many parts.  [default: 1]"),
-    click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True),
+    click.option("--learning-rate", type=FiniteRange(min=0, min_open=True),
                  help="Peak of the schedule.  [default: 0.002; paper: 0.001]"),
     click.option("--optimiser", "--optimizer", type=click.Choice(("adamw", "adam")),
                  help="[default: adamw; paper: adam]"),
     click.option("--schedule", type=click.Choice(("cosine", "polynomial")),
                  help="How the learning rate falls.  [default: cosine; paper: polynomial]"),
-    click.option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), metavar="SHARE",
+    click.option("--label-smoothing", type=FiniteRange(0, 1, max_open=True), metavar="SHARE",
                  help="Share of the target spread over all classes.  [default: 0.05; paper: 0]"),
-    click.option("--ema", "ema_decay", type=click.FloatRange(0, 1, max_open=True), metavar="DECAY",
+    click.option("--ema", "ema_decay", type=FiniteRange(0, 1, max_open=True), metavar="DECAY",
                  help="Decay of the average of the weights that is kept.  [default: 0.98; "
                       "paper: 0, the last weights]"),
     click.option("--patience", type=click.IntRange(min=1), metavar="LOOKS",
@@ -125,13 +126,13 @@ recipe_options = chain(
     click.option("--flips/--no-flips", default=None,
                  help="Mirror and turn chips at random: for models of other scenes, where shadows "
                       "may point elsewhere.  [default: no-flips]"),
-    click.option("--band-dropout", type=click.FloatRange(0, 1), metavar="SHARE",
+    click.option("--band-dropout", type=FiniteRange(0, 1), metavar="SHARE",
                  help="Bands of the HSI that are set to 0, at random.  [default: 0]"),
-    click.option("--x-dropout", type=click.FloatRange(0, 1), metavar="SHARE",
+    click.option("--x-dropout", type=FiniteRange(0, 1), metavar="SHARE",
                  help="Chips whose X is set to 0, at random.  [default: 0]"),
-    click.option("--cutmix", type=click.FloatRange(0, 1), metavar="SHARE",
+    click.option("--cutmix", type=FiniteRange(0, 1), metavar="SHARE",
                  help="Chips that get a rectangle of another one.  [default: 0]"),
-    click.option("--consistency", type=click.FloatRange(min=0), metavar="WEIGHT",
+    click.option("--consistency", type=FiniteRange(min=0), metavar="WEIGHT",
                  help="Learn also from pixels without a label what the averaged network says they "
                       "are, with this weight.  [default: 0]"),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
@@ -187,6 +188,7 @@ def command(state: CommonState, /, **values: Any) -> None:
         labels=_label_budget(values),
         **values,
     )
+    state.checkpoint = options.checkpoint
     report = train(options, state.display())
     if state.verbosity >= 0 and state.first_process:
         say(_summary(report))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from comix_cli.files import atomic_path, make_folder, output_errors
+from comix_cli.errors import OutputError
+from comix_cli.files import atomic_path, check_writable, make_folder, output_errors
 
 TABLE, CURVES = "log.csv", "curves.png"
 _COLUMNS = ("step", "seconds", "loss", "learning_rate", "validation_oa", "validation_aa",
@@ -49,6 +50,26 @@ class RunLog:
     def _write(self, row: Mapping[str, Any]) -> None:
         self._writer.writerow(row)
         self._stream.flush()
+
+
+def check_log(folder: Path, *, overwrite: bool, inputs: Iterable[str] = ()) -> None:
+    """Refuse a folder that logs could not be written to, before long work begins.
+
+    Args:
+        folder: It need not be there yet.
+        overwrite: Whether logs of an earlier training may be replaced.
+        inputs: Files that are read meanwhile.
+
+    Raises:
+        OutputError: It is a file, cannot be made or written to, or holds logs already.
+    """
+    if folder.is_dir():
+        check_writable(folder / TABLE, overwrite=overwrite, inputs=inputs)
+        return
+    if folder.exists():
+        raise OutputError("is a file", path=folder, remedy="name a folder with --logs")
+    first = next(path for path in (folder, *folder.parents) if path.parent.exists())
+    check_writable(first, overwrite=False)
 
 
 @contextmanager

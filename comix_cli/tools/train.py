@@ -20,6 +20,7 @@ from comix_cli.learning.loop import seeded
 from comix_cli.learning.model_file import InputRecord, ModelCard, save_model
 from comix_cli.learning.normalise import fit_normalisation
 from comix_cli.learning.recipe import Recipe
+from comix_cli.learning.run_log import check_log
 from comix_cli.learning.samples import LabelIndex, sample_values
 from comix_cli.progress import Progress
 from comix_cli.scene.labels import Reference
@@ -113,6 +114,8 @@ def train(options: TrainOptions, progress: Progress) -> TrainReport:
     read = (*options.inputs.paths, options.truth.path, options.validation)
     check_writable(options.output, overwrite=options.overwrite, inputs=read)
     check_suffix(options.output, (MODEL_SUFFIX,))
+    if options.logs is not None:
+        check_log(options.logs, overwrite=options.overwrite or options.resume, inputs=read)
     _check_checkpoint(options)
     seed = options.recipe.seed
     with (

@@ -212,6 +212,65 @@ def test_a_folder_that_does_not_exist(scene: Path) -> None:
     assert "mkdir" in line
 
 
+@pytest.mark.parametrize("folder", ["deep/down", "hsi.tif"])
+def test_a_model_in_a_folder_that_is_none(scene: Path, folder: str) -> None:
+    assert folder in refused(scene, *TRAIN, *QUICK, "-o", f"{folder}/new.safetensors")
+
+
+@pytest.mark.parametrize("folder", ["/proc/new", "/proc"])
+def test_a_folder_that_cannot_be_written_to(scene: Path, folder: str) -> None:
+    assert folder in refused(scene, *TRAIN, *QUICK, "-o", f"{folder}/new.safetensors")
+
+
+def test_logs_that_cannot_be_written_are_refused_before_anything_is_read(scene: Path) -> None:
+    missing = ("train", "nowhere.tif", "--gt", "labels.gpkg", *QUICK, "--logs")
+    (scene / "notes").write_text("of the field")
+    assert "notes: is a file; name a folder with --logs" in refused(scene, *missing, "notes")
+    for folder, named in [("/proc/x", "/proc/x"), ("/proc/x/y", "/proc/x"), ("notes/a", "notes")]:
+        assert named in refused(scene, *missing, folder)
+    (scene / "logs").mkdir()
+    (scene / "logs" / "log.csv").write_text("of an earlier training")
+    again = [*missing]
+    again.remove("--overwrite")
+    line = refused(scene, *again, "logs", "-o", "new.safetensors")
+    assert "logs/log.csv: exists already; give --overwrite to replace it" in line
+    assert "nowhere.tif" in refused(scene, *missing, "logs")  # which is what comes next
+
+
+def test_a_checkpoint_that_is_cut_off(scene: Path) -> None:
+    content = (scene / "model.safetensors").read_bytes()
+    (scene / "new.checkpoint.safetensors").write_bytes(content[:100])
+    line = refused(scene, *TRAIN, *QUICK[:-1], "-o", "new.safetensors", "--resume")
+    assert "new.checkpoint.safetensors: is no checkpoint, or a damaged one" in line
+    assert "begin anew with --overwrite" in line
+
+
+def test_files_that_are_no_reports(scene: Path) -> None:
+    line = refused(scene, "compare", "hsi.tif", "labels.gpkg")
+    assert "hsi.tif: is not a JSON document; make one: comix evaluate" in line
+
+
+def test_images_that_are_no_maps(scene: Path) -> None:
+    line = refused(scene, "evaluate", "hsi.tif", "--gt", "labels.gpkg", "--field", "class")
+    assert "hsi.tif: has 12 bands, but a class map has one" in line
+    line = refused(scene, "evaluate", "lidar.tif", "--gt", "labels.gpkg", "--field", "class")
+    assert "lidar.tif: holds values that are no class codes" in line
+
+
+def test_data_sets_that_are_not_there(scene: Path) -> None:
+    (scene / "empty").mkdir()
+    for folder in ("empty", ".", "nowhere", "hsi.tif"):
+        line = refused(scene, "import", "trento", folder, "-o", "new")
+        assert folder in line
+
+
+def test_a_moment_is_enough_for_a_step(scene: Path) -> None:
+    given = ("--max-minutes", "0.0001", *QUICK[:2], "--steps", "50", *QUICK[4:])
+    outcome = comix(scene, *TRAIN, *given, "--threads", "1")
+    assert outcome.code == 0, outcome.err
+    assert ", 1 step in" in outcome.err
+
+
 def test_no_map_to_evaluate(tmp_path: Path, scene: Path) -> None:
     shutil.copy(scene / "labels.gpkg", tmp_path)
     assert "comix evaluate map.tif" in refused(tmp_path, "evaluate", "--gt", "labels.gpkg")
@@ -248,6 +307,15 @@ def test_classes_that_have_nothing_in_common_print_both_sets(finished: Path, sce
         ("evaluate", "--gt", "labels.gpkg", "--json", "--csv"),
         ("evaluate", "--gt", "labels.gpkg", "-o", "report.docx"),
         ("train", "hsi.tif", "--gt", "labels.gpkg", "--preset", "huge"),
+        ("train", "hsi.tif", "--gt", "labels.gpkg", "--label-fraction", "0"),
+        ("train", "hsi.tif", "--gt", "labels.gpkg", "--label-fraction", "nan"),
+        ("train", "hsi.tif", "--gt", "labels.gpkg", "--ema", "1"),
+        ("train", "hsi.tif", "--gt", "labels.gpkg", "--ema", "nan"),
+        ("train", "hsi.tif", "--gt", "labels.gpkg", "--learning-rate", "inf"),
+        ("train", "hsi.tif", "--gt", "labels.gpkg", "--max-minutes", "nan"),
+        ("train", "hsi.tif", "--gt", "labels.gpkg", "--window", "7"),
+        ("train", "hsi.tif", "--gt", "labels.gpkg", "--model", "svm", "--resume"),
+        ("evaluate", "--gt", "labels.gpkg", "--min-oa", "nan"),
         ("paint",),
     ],
 )
@@ -375,6 +443,7 @@ def test_an_interrupted_training_leaves_nothing(
     assert "Traceback" not in err
     assert "nothing half done is left" in err
     assert files(scene) == before
+    assert len([line for line in err.splitlines() if line.startswith("Error: ")]) == 1
 
 
 def test_an_interrupted_map_leaves_nothing(scene: Path) -> None:

@@ -24,6 +24,8 @@ ARGUMENTS = (
 )  # fmt: skip
 # Checkpoints after every step, and slow enough to be caught between two of them.
 EAGER = (
+    # A test runner in the background of a shell hands on that SIGINT is ignored.
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
     "import time, comix_cli.learning.checkpoint as c, comix_cli.learning.loop as l;"
     "c.PAUSE_S = 0; step = l.Run.step;"
     "l.Run.step = lambda self, *a: (time.sleep(0.2), step(self, *a))[1];"
@@ -47,8 +49,8 @@ def card_of(folder: Path, model: str) -> dict[str, Any]:
     return card
 
 
-def killed(folder: Path, output: str) -> Path:
-    """A training that SIGKILL ends after some steps; its checkpoint."""
+def ended(folder: Path, output: str, signum: signal.Signals) -> tuple[Path, int, str]:
+    """A training that a signal ends after some steps: its checkpoint, exit code and stderr."""
     checkpoint = folder / f"{Path(output).stem}.checkpoint.safetensors"
     command = [sys.executable, "-c", EAGER, *ARGUMENTS, "-o", output, "-q"]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -57,16 +59,16 @@ def killed(folder: Path, output: str) -> Path:
     while not checkpoint.exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
     time.sleep(1)  # some more steps
-    process.send_signal(signal.SIGKILL)
+    process.send_signal(signum)
     _, error = process.communicate(timeout=60)
     assert checkpoint.exists(), error
-    assert process.returncode == -signal.SIGKILL, error
-    return checkpoint
+    return checkpoint, process.returncode, error
 
 
 def test_a_killed_training_goes_on_bit_for_bit(scene: Path) -> None:
     assert train(scene, "whole.safetensors").code == 0
-    checkpoint = killed(scene, "model.safetensors")
+    checkpoint, code, error = ended(scene, "model.safetensors", signal.SIGKILL)
+    assert code == -signal.SIGKILL, error
     assert not (scene / "model.safetensors").exists()
 
     refused = train(scene, "model.safetensors")
@@ -86,6 +88,23 @@ def test_a_killed_training_goes_on_bit_for_bit(scene: Path) -> None:
     one, other_card = (card_of(scene, f"{n}.safetensors")["training"] for n in ("whole", "model"))
     assert one["validation"] == other_card["validation"]
     assert one["last_loss"] == other_card["last_loss"]
+
+
+@pytest.mark.parametrize(
+    ("signum", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_who_interrupts_a_training_is_told_that_it_can_be_gone_on_with(
+    scene: Path, signum: signal.Signals, code: int, word: str
+) -> None:
+    output = f"{word}.safetensors"
+    checkpoint, found, error = ended(scene, output, signum)
+    assert found == code, error
+    assert not (scene / output).exists()
+    assert [line for line in error.splitlines() if line] == [
+        f"Error: {word}; {checkpoint.name} keeps what has been trained: give --resume to go on "
+        "with it"
+    ]
 
 
 def test_resuming_what_never_began_begins(scene: Path) -> None:
