@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from comix_cli.learning.label_budget import LabelBudget
     from comix_cli.learning.recipe import Recipe
     from comix_cli.tools.model_choice import ModelChoice
-    from comix_cli.tools.train import TrainReport
+    from comix_cli.tools.train import TrainOptions, TrainReport
 
 # As in comix_models, whose import takes too long for --help.
 NETWORKS = ("comix", "unet", "fusion-fcn")
@@ -167,12 +167,25 @@ def command(state: CommonState, /, **values: Any) -> None:
     \b
     torchrun --nproc-per-node 4 -m comix_cli train hsi.tif lidar.tif --gt labels.shp
     """
+    from comix_cli.tools.train import train
+
+    report = train(train_options(values), state.display())
+    if state.verbosity >= 0 and state.first_process:
+        say(_summary(report))
+
+
+def train_options(values: dict[str, Any]) -> TrainOptions:
+    """The options of training as a value, in the click context that they were parsed in.
+
+    Raises:
+        UsageError: They contradict each other, or are for another model.
+    """
     from comix_cli.learning.baselines import PixelRecipe
-    from comix_cli.tools.train import TrainOptions, train
+    from comix_cli.tools.train import TrainOptions
 
     _refuse_what_is_not_meant_for(values["model"])
     pixel_recipe = {name: values.pop(name) for name in PIXEL_FIELDS}
-    options = TrainOptions(
+    return TrainOptions(
         inputs=scene_inputs(values),
         truth=ground_truth(values),
         model=_model_choice(values),
@@ -181,9 +194,6 @@ def command(state: CommonState, /, **values: Any) -> None:
         labels=_label_budget(values),
         **values,
     )
-    report = train(options, state.display())
-    if state.verbosity >= 0 and state.first_process:
-        say(_summary(report))
 
 
 def _label_budget(values: dict[str, Any]) -> LabelBudget:
