@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,8 +34,10 @@ from comix_cli.errors import RunsError, UsageError, counted
 if TYPE_CHECKING:
     from comix_cli.tools.benchmark import BenchmarkMethod
     from comix_cli.tools.benchmark_runs import Outcome
-    from comix_cli.tools.benchmark_table import Sheet
+    from comix_cli.tools.benchmark_table import Line, Sheet
     from comix_cli.tools.reference import TruthOptions
+
+_WIDTH = 100
 
 
 def _models(
@@ -134,7 +137,7 @@ def command(state: CommonState, /, **values: Any) -> None:
     others.
     """
     from comix_cli.tools.benchmark import BenchmarkOptions, benchmark
-    from comix_cli.tools.benchmark_files import found_sheets, to_json
+    from comix_cli.tools.benchmark_files import to_json
 
     options = BenchmarkOptions(
         methods=_methods(values),
@@ -148,8 +151,7 @@ def command(state: CommonState, /, **values: Any) -> None:
     if values["as_json"]:
         click.echo(to_json(outcomes), nl=False)
     else:
-        for page in found_sheets(outcomes):
-            _print(page)
+        _print(outcomes)
     if state.verbosity >= 0:
         say(f"{options.folder}: benchmark.csv, benchmark.json, table.tex, table.md of "
             f"{counted(len(outcomes), 'run')}")  # fmt: skip
@@ -195,14 +197,32 @@ def _test(values: dict[str, Any]) -> TruthOptions:
     )
 
 
-def _print(page: Sheet) -> None:
-    rows = [
-        [line.label, *(f"{cell} *" if best else cell
-                       for cell, best in zip(line.cells, line.best, strict=True))]
-        for block in page.blocks
-        for line in block
-    ]  # fmt: skip
-    print_table(f"{page.caption} * marks the best of a row.", ["class", *page.columns], rows)
+def _print(outcomes: Sequence[Outcome]) -> None:
+    """The table of the largest share of the labels, and one of all shares."""
+    from comix_cli.tools.benchmark_files import found_sheets
+    from comix_cli.tools.benchmark_table import shares_sheet, summaries
+
+    sheets = found_sheets(outcomes)
+    if sheets:
+        _print_sheet(sheets[0], "class")
+    if len({outcome.run.fraction for outcome in outcomes}) > 1:
+        _print_sheet(shares_sheet(summaries(outcomes)), "labels")
+
+
+def _print_sheet(page: Sheet, corner: str) -> None:
+    rows = [[line.label, *_marked(line)] for block in page.blocks for line in block]
+    print_table("", [corner, *page.columns], rows)
+    marked = any(any(line.best) for block in page.blocks for line in block)
+    best = " * marks the best of a row." if marked else ""
+    click.echo(textwrap.fill(f"{page.caption}{best}", _WIDTH) + "\n")
+
+
+def _marked(line: Line) -> list[str]:
+    """The cells of a row, with a mark that survives copying; digits stay aligned."""
+    blank = "  " if any(line.best) else ""
+    return [
+        f"{cell}{' *' if best else blank}" for cell, best in zip(line.cells, line.best, strict=True)
+    ]
 
 
 def _check(outcomes: Sequence[Outcome]) -> None:

@@ -1,4 +1,4 @@
-"""The files that sum a benchmark up: JSON, tidy CSV, LaTeX and Markdown.
+"""The files that sum a benchmark up: JSON, tidy CSV, LaTeX, Markdown, and a plot of label shares.
 
 `benchmark.json`, of kind `benchmark` and version 1, holds
 
@@ -26,6 +26,7 @@ from typing import Any
 
 from comix_cli.accuracy.comparison_table import PRODUCERS, comparison_table
 from comix_cli.files import write_atomic_text
+from comix_cli.tools import benchmark_plot
 from comix_cli.tools.benchmark_runs import Outcome, RunRecord, read_document, told
 from comix_cli.tools.benchmark_table import (
     MEASURES,
@@ -45,6 +46,7 @@ SCHEMA_VERSION = 1
 JSON_NAME, CSV_NAME, LATEX_NAME, MARKDOWN_NAME = (
     "benchmark.json", "benchmark.csv", "table.tex", "table.md",
 )  # fmt: skip
+POINTS_NAME, PLOT_NAME = "label_fractions.csv", "label_fractions.png"
 COLUMNS = ("method", "label_fraction", "seed", "figure", "class", "value")
 _PER_CLASS = (PRODUCERS, "users_accuracy", "f1", "iou")
 
@@ -67,8 +69,13 @@ def write_summary(outcomes: Sequence[Outcome], folder: Path) -> None:
         LATEX_NAME: to_latex(sheets),
         MARKDOWN_NAME: to_markdown(sheets),
     }
+    methods = summaries(outcomes)
+    if len({method.fraction for method in methods}) > 1:
+        texts[POINTS_NAME] = benchmark_plot.to_csv(methods)
     for name, text in texts.items():
         write_atomic_text(folder / name, text)
+    if POINTS_NAME in texts and any(method.records for method in methods):
+        benchmark_plot.draw(methods, folder / PLOT_NAME)
 
 
 def found_sheets(outcomes: Sequence[Outcome]) -> list[Sheet]:

@@ -78,6 +78,11 @@ class Summary:
         return cell_of([getattr(record, what) for record in self.records.values()])
 
     @property
+    def overall_accuracy(self) -> Cell | None:
+        """Mean and deviation of the overall accuracy."""
+        return cell_of([record.figures["overall_accuracy"] for record in self.records.values()])
+
+    @property
     def window(self) -> int | None:
         """Side of the model's windows in pixels."""
         return next((record.window for record in self.records.values()), None)
@@ -200,6 +205,18 @@ def notes(methods: Sequence[Summary]) -> Iterator[str]:
             "sampling for one window of a map, and, as papers count, of convolutions and linear "
             f"layers alone for a batch of {CHIPS} chips of {CHIP} x {CHIP} pixels."
         )
+
+
+def shares_sheet(methods: Sequence[Summary]) -> Sheet:
+    """Overall accuracy of each method, share of the labels by share."""
+    cells = {(m.fraction, m.name): m.overall_accuracy for m in methods}
+    names = tuple(dict.fromkeys(method.name for method in methods))
+    lines = [
+        _plain(f"{100 * share:g} %", (percent(cells[share, name]) for name in names))
+        for share in dict.fromkeys(method.fraction for method in methods)
+    ]
+    about = "Overall accuracy x 100 by the share of the training labels that were used."
+    return Sheet(about, names, (tuple(lines),))
 
 
 def _accuracies(table: Table, *, of_classes: bool) -> Iterator[Line]:
