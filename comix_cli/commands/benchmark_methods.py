@@ -27,15 +27,17 @@ OF_ALL = (
 # What the benchmark decides for every run.
 _DECIDED = {"output": Path("model.safetensors"), "resume": True, "logs": None, "overwrite": False,
             "seed": 0}  # fmt: skip
-# The rows of the paper's Table VIII, each with one thing more than the one before; then the HSI
-# without a second sensor.
+# The rows of the paper's Table VIII, each with one thing more than the one before it, from two
+# branches that do not talk and are averaged; then the HSI without a second sensor.
+_ALONE = "--cmfex none --fusion average"
 ABLATION = {
-    "two branches": "--hsi-blocks 2d --cmfex none --fusion average",
-    "+ 3-D DCN": "--cmfex none --fusion average",
+    "attention": f"--x-blocks attention --hsi-blocks attention {_ALONE}",
+    "+ 2-D DCN": f"--hsi-blocks 2d {_ALONE}",
+    "+ 3-D DCN": _ALONE,
     "+ CMFeX spatial": "--cmfex spatial --fusion average",
     "+ CMFeX spectral": "--cmfex spectral --fusion average",
     "+ CMFeX": "--fusion average",
-    "+ FFM (CoMiX)": "",
+    "+ FFM = CoMiX": "",
     "HSI alone": "--hsi-only",
 }
 _HSI_ONLY = click.Option(["--hsi-only"], is_flag=True)

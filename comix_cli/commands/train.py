@@ -37,7 +37,7 @@ NETWORKS = ("comix", "unet", "fusion-fcn")
 PIXEL_MODELS = ("random-forest", "svm")
 PRESETS = ("nano", "tiny", "small", "base", "paper")
 # Names of options that are fields of a network's spec.
-SPEC_FIELDS = ("spectral_depth", "hsi_blocks", "cmfex", "fusion", "width")
+SPEC_FIELDS = ("spectral_depth", "hsi_blocks", "x_blocks", "cmfex", "fusion", "width")
 # Names of options that are fields of the recipe of networks.
 RECIPE_FIELDS = (
     "steps", "max_minutes", "batch_size", "accumulate", "learning_rate", "optimiser", "schedule",
@@ -77,8 +77,10 @@ model_options = chain(
                  help="Size of CoMiX."),
     click.option("--spectral-depth", type=click.IntRange(min=1), metavar="D",
                  help="Spectral planes of the HSI branch.  [default: 1]"),
-    click.option("--hsi-blocks", type=click.Choice(("3d", "2d")),
+    click.option("--hsi-blocks", type=click.Choice(("3d", "2d", "attention")),
                  help="Ablation: blocks of the HSI branch.  [default: 3d]"),
+    click.option("--x-blocks", type=click.Choice(("2d", "attention")),
+                 help="Ablation: blocks of the X branch.  [default: 2d]"),
     click.option("--cmfex", type=click.Choice(("both", "spatial", "spectral", "none")),
                  help="Ablation: what the branches exchange.  [default: both]"),
     click.option("--fusion", type=click.Choice(("ffm", "average")),

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -49,8 +49,8 @@ def executed(spec: Spec, side: int) -> int:
         sampled[0] += _PER_SAMPLE * inputs[0].numel() * module.kernel**2
 
     # As matrix products, attention is counted wherever it runs.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        network = fuse(_network(spec))
+    with _random_state_kept(), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        network = fuse(build_model(spec).eval())
         with _watched(network, DeformableConv, count), FlopCounterMode(display=False) as counter:
             network(*_window(spec, side))
     # Its operations are multiplications and additions, one each.
@@ -64,8 +64,8 @@ def published(spec: Spec, side: int) -> int:
     def count(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
         total[0] += _weights(module) * math.prod(output.shape) // _width(module)
 
-    with torch.no_grad():
-        network = _network(spec)
+    with _random_state_kept(), torch.no_grad():
+        network = build_model(spec).eval()
         if isinstance(spec, CoMiXSpec):
             return _as_printed(network, spec, side)
         with _watched(network, _LAYERS, count):
@@ -108,10 +108,9 @@ def _width(module: nn.Module) -> int:
     return weight.shape[0]
 
 
-def _network(spec: Spec) -> nn.Module:
-    """A network with whatever weights; torch's random state stays as it was."""
-    with torch.random.fork_rng(devices=[]):
-        return build_model(spec).eval()
+def _random_state_kept() -> AbstractContextManager[None]:
+    """Weights are drawn, and nobody else's numbers are to change by that."""
+    return torch.random.fork_rng(devices=[])
 
 
 def _window(spec: Spec, side: int) -> tuple[Tensor, Tensor]:
