@@ -55,9 +55,9 @@ def _models(
 
 
 def _seeds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
-    """`3` as 0, 1, 2; `0,5,7` as they are."""
+    """`3` as 0, 1, 2; `0,5,7` as they are, and `5,` as the seed 5 alone."""
     try:
-        numbers = tuple(int(part) for part in str(value).split(","))
+        numbers = tuple(int(part) for part in str(value).split(",") if part.strip())
     except ValueError:
         numbers = ()
     if len(numbers) == 1 and "," not in str(value):

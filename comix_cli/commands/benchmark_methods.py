@@ -141,10 +141,8 @@ def _unknown(where: str, error: click.NoSuchOption) -> UsageError:
     name = error.option_name
     if any(name in (*each.opts, *each.secondary_opts) for each in train_command.params):
         return UsageError(
-            f"{where}: {name} is the same for every method",
-            remedy="leave it out here"
-            if name in ("-o", "--output")
-            else "give it to the benchmark",
+            f"{where}: {name} is not the business of a method",
+            remedy="'comix benchmark --help' tells what all methods have in common",
         )
     said = error.format_message().rstrip(".")
     return UsageError(f"{where}: {said}", remedy="'comix train --help' lists the options")

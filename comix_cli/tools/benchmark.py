@@ -62,7 +62,7 @@ class BenchmarkMethod:
     @property
     def slug(self) -> str:
         """Its name as one of a folder."""
-        return re.sub(r"[^\w.+]+", "-", self.name.casefold()).strip("-.")
+        return re.sub(r"[^\w.]+", "-", self.name.casefold()).strip("-.")
 
 
 @dataclass(frozen=True)
