@@ -11,6 +11,7 @@
     │   └── ModelFileError     not a model, truncated, from a newer comix
     ├── OutputError            exists already, cannot be written, disk full
     ├── TrainingError          training cannot begin or cannot go on
+    ├── RunsError              some of several runs failed, the others are done; exit code 3
     └── ThresholdError         a result is worse than what was asked for; exit code 4
 
 An error names the file, what is wrong with it, and what to do about it, in one line.
@@ -83,6 +84,12 @@ class OutputError(ComixError):
 
 class TrainingError(ComixError):
     """Training cannot begin, or cannot go on."""
+
+
+class RunsError(ComixError):
+    """Some of several runs failed; the results of the others have been written."""
+
+    exit_code = 3
 
 
 class ThresholdError(ComixError):

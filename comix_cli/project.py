@@ -1,10 +1,11 @@
 """`comix.toml`: a folder's defaults for every option.
 
 `[scene]` and `[compute]` speak to every command that has such options; `[split]`, `[train]`,
-`[classify]`, `[sample]` and `[evaluate]` to that command alone, but that the map of `[evaluate]` is
-also the one to sample. Keys are the long names of the options, with `-` or `_`. What is given on
-the command line wins. Paths are relative to the folder of the file, which is the folder that comix
-runs in.
+`[classify]`, `[sample]`, `[evaluate]` and `[benchmark]` to that command alone, but that the map of
+`[evaluate]` is also the one to sample, and a benchmark trains on the ground truth of `[train]` and
+judges by that of `[evaluate]`.
+Keys are the long names of the options, with `-` or `_`. What is given on the command line wins.
+Paths are relative to the folder of the file, which is the folder that comix runs in.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from typing import Any
 from comix_cli.errors import InputError, UsageError
 
 FILE_NAME = "comix.toml"
-COMMANDS = ("split", "train", "classify", "sample", "evaluate")
+COMMANDS = ("split", "train", "classify", "sample", "evaluate", "benchmark")
 SCENE_KEYS = ("hsi", "x", "dtm", "src_crs", "resampling", "like", "res", "dst_crs", "bounds")
 COMPUTE_KEYS = ("device", "threads", "batch_size")
+TRUTH_KEYS = ("gt", "field", "layer", "gt_crs", "all_touched", "min_coverage")
+# What [evaluate] calls the ground truth that judges, and what a benchmark does.
+_JUDGES = {"gt": "test", "field": "test_field", "layer": "test_layer"}
 # What [evaluate] says of the map holds for whatever looks at it.
 _OF_MAP = ("map", "map_path", "src_crs")
 _SHARED = {"scene": SCENE_KEYS, "compute": COMPUTE_KEYS}
@@ -47,13 +51,19 @@ def read_project(folder: Path) -> Defaults:
     scene = _scene_parameters(sections.get("scene", {}))
     compute = sections.get("compute", {})
     evaluate = sections.get("evaluate", {})
+    training = sections.get("train", {})
+    truth = {key: value for key, value in training.items() if key in TRUTH_KEYS}
+    judges = {_JUDGES[key]: value for key, value in evaluate.items() if key in _JUDGES}
+    # Chips of a step and windows of a map are the methods' own business.
+    machine = {key: value for key, value in compute.items() if key != "batch_size"}
     of_map = {key: value for key, value in evaluate.items() if key in _OF_MAP}
     return {
         "split": sections.get("split", {}),
-        "train": {**scene, **compute, **sections.get("train", {})},
+        "train": {**scene, **compute, **training},
         "classify": {**scene, **compute, **sections.get("classify", {})},
         "sample": _renamed({**of_map, **sections.get("sample", {})}, "map", "map_path"),
         "evaluate": _renamed(evaluate, "map", "map_path"),
+        "benchmark": {**scene, **machine, **truth, **judges, **sections.get("benchmark", {})},
     }
 
 

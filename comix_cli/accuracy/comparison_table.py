@@ -13,6 +13,7 @@ from statistics import fmean, stdev
 
 PRODUCERS = "producers_accuracy"
 OVERALL = ("overall_accuracy", "average_accuracy", "kappa")
+MEAN_F1 = "mean_f1"
 # Figures are compared as they are printed, in percent.
 DECIMALS = 2
 
@@ -27,6 +28,7 @@ class Run:
         average_accuracy: Mean producer's accuracy.
         kappa: Cohen's kappa.
         pixels: Pixels that were compared.
+        mean_f1: Mean F1 of the classes.
     """
 
     classes: Mapping[str, float | None]
@@ -34,6 +36,7 @@ class Run:
     average_accuracy: float | None
     kappa: float | None
     pixels: int
+    mean_f1: float | None = None
 
     def figure_of(self, key: str) -> float | None:
         """The producer's accuracy of the class whose plain name is `key`; None without one."""
@@ -47,7 +50,7 @@ def plain_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class Method:
-    """A method and its runs, at least one."""
+    """A method and its runs; without any it is a column of empty cells."""
 
     name: str
     runs: tuple[Run, ...]
@@ -83,7 +86,7 @@ class Row:
     """One figure of all methods.
 
     Attributes:
-        measure: `producers_accuracy`, `overall_accuracy`, `average_accuracy` or `kappa`.
+        measure: `producers_accuracy`, one of `OVERALL`, or `mean_f1`.
         class_name: The class of a producer's accuracy, else None.
         cells: One for each method; None where no run of it has the figure.
     """
@@ -114,16 +117,20 @@ class Table:
         return min(counts), max(counts)
 
 
-def comparison_table(methods: Sequence[Method]) -> Table:
+def comparison_table(methods: Sequence[Method], measures: Sequence[str] = OVERALL) -> Table:
     """Put methods side by side, with the classes in the order of their appearance.
 
     Classes are matched by name, without regard to case and spaces, as evaluation does.
 
+    Args:
+        methods: The columns.
+        measures: Figures of all classes, which follow those of each class.
+
     Raises:
-        ValueError: There is no method, or one without a run.
+        ValueError: There is no run at all.
     """
-    if not methods or not all(method.runs for method in methods):
-        raise ValueError("every method needs a run, and a table a method")
+    if not any(method.runs for method in methods):
+        raise ValueError("a table needs a run")
     names: dict[str, str] = {}
     for name in (name for m in methods for run in m.runs for name in run.classes):
         names.setdefault(plain_name(name), name)
@@ -131,18 +138,23 @@ def comparison_table(methods: Sequence[Method]) -> Table:
         Row(
             PRODUCERS,
             name,
-            tuple(_cell([run.figure_of(key) for run in m.runs]) for m in methods),
+            tuple(cell_of([run.figure_of(key) for run in m.runs]) for m in methods),
         )
         for key, name in names.items()
     ]
     overall = [
-        Row(measure, None, tuple(_cell([getattr(run, measure) for run in m.runs]) for m in methods))
-        for measure in OVERALL
+        Row(
+            measure,
+            None,
+            tuple(cell_of([getattr(run, measure) for run in m.runs]) for m in methods),
+        )
+        for measure in measures
     ]
     return Table(tuple(methods), (*classes, *overall))
 
 
-def _cell(values: Sequence[float | None]) -> Cell | None:
+def cell_of(values: Sequence[float | None]) -> Cell | None:
+    """Mean and deviation of those values that are defined; None where none is."""
     defined = [value for value in values if value is not None]
     if not defined:
         return None

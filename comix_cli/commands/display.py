@@ -90,14 +90,42 @@ class Display:
     def __init__(self, verbosity: int = 0) -> None:
         self._verbosity = verbosity
         self._console = _console(stderr=True)
+        self._bars = self._new_bars()
+        self._depth = 0
 
     @contextmanager
     def task(self, description: str, total: float | None) -> Iterator[Task]:
-        """A progress bar; without a terminal lines with -v, and with -q nothing."""
+        """A progress bar; without a terminal lines with -v, and with -q nothing.
+
+        Work that is a part of other work has its bar below that of the other.
+        """
         if not self._console.is_terminal:
             yield _Lines(self, description, total)
             return
-        bars = Progress(
+        with self._shown() as bars:
+            number = bars.add_task(description, total=total, status="")
+            try:
+                yield _Bar(bars, number)
+            finally:
+                if self._depth > 1:
+                    bars.remove_task(number)
+
+    @contextmanager
+    def _shown(self) -> Iterator[Progress]:
+        """The bars of all work under way."""
+        if self._depth == 0:
+            self._bars = self._new_bars()
+            self._bars.start()
+        self._depth += 1
+        try:
+            yield self._bars
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                self._bars.stop()
+
+    def _new_bars(self) -> Progress:
+        return Progress(
             # In a narrow terminal the bar becomes shorter, and no figure is cut.
             TextColumn("{task.description}", table_column=Column(no_wrap=True)),
             BarColumn(bar_width=None, table_column=Column(ratio=1)),
@@ -109,8 +137,6 @@ class Display:
             transient=self._verbosity <= 0,
             disable=self._verbosity < 0,
         )
-        with bars:
-            yield _Bar(bars, bars.add_task(description, total=total, status=""))
 
     def info(self, message: str) -> None:
         """Shown with -v."""
@@ -129,8 +155,8 @@ def say(message: str) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout: text columns left, all others right."""
-    table = Table(title=title, title_justify="left")
+    """A table on stdout: text columns left, all others right; an empty title is none."""
+    table = Table(title=title or None, title_justify="left")
     for i, name in enumerate(columns):
         table.add_column(name, justify="left" if i == 0 else "right")
     for row in rows:

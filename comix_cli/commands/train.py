@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from comix_cli.learning.label_budget import LabelBudget
     from comix_cli.learning.recipe import Recipe
     from comix_cli.tools.model_choice import ModelChoice
-    from comix_cli.tools.train import TrainReport
+    from comix_cli.tools.train import TrainOptions, TrainReport
 
 # As in comix_models, whose import takes too long for --help.
 NETWORKS = ("comix", "unet", "fusion-fcn")
 PIXEL_MODELS = ("random-forest", "svm")
 PRESETS = ("nano", "tiny", "small", "base", "paper")
 # Names of options that are fields of a network's spec.
-SPEC_FIELDS = ("spectral_depth", "hsi_blocks", "cmfex", "fusion", "width")
+SPEC_FIELDS = ("spectral_depth", "hsi_blocks", "x_blocks", "cmfex", "fusion", "width")
 # Names of options that are fields of the recipe of networks.
 RECIPE_FIELDS = (
     "steps", "max_minutes", "batch_size", "accumulate", "learning_rate", "optimiser", "schedule",
@@ -78,8 +78,10 @@ model_options = chain(
                  help="Size of CoMiX."),
     click.option("--spectral-depth", type=click.IntRange(min=1), metavar="D",
                  help="Spectral planes of the HSI branch.  [default: 1]"),
-    click.option("--hsi-blocks", type=click.Choice(("3d", "2d")),
+    click.option("--hsi-blocks", type=click.Choice(("3d", "2d", "attention")),
                  help="Ablation: blocks of the HSI branch.  [default: 3d]"),
+    click.option("--x-blocks", type=click.Choice(("2d", "attention")),
+                 help="Ablation: blocks of the X branch.  [default: 2d]"),
     click.option("--cmfex", type=click.Choice(("both", "spatial", "spectral", "none")),
                  help="Ablation: what the branches exchange.  [default: both]"),
     click.option("--fusion", type=click.Choice(("ffm", "average")),
@@ -174,12 +176,27 @@ def command(state: CommonState, /, **values: Any) -> None:
     \b
     torchrun --nproc-per-node 4 -m comix_cli train hsi.tif lidar.tif --gt labels.shp
     """
+    from comix_cli.tools.train import train
+
+    options = train_options(values)
+    state.checkpoint = options.checkpoint
+    report = train(options, state.display())
+    if state.verbosity >= 0 and state.first_process:
+        say(_summary(report))
+
+
+def train_options(values: dict[str, Any]) -> TrainOptions:
+    """The options of training as a value, in the click context that they were parsed in.
+
+    Raises:
+        UsageError: They contradict each other, or are for another model.
+    """
     from comix_cli.learning.baselines import PixelRecipe
-    from comix_cli.tools.train import TrainOptions, train
+    from comix_cli.tools.train import TrainOptions
 
     _refuse_what_is_not_meant_for(values["model"])
     pixel_recipe = {name: values.pop(name) for name in PIXEL_FIELDS}
-    options = TrainOptions(
+    return TrainOptions(
         inputs=scene_inputs(values),
         truth=ground_truth(values),
         model=_model_choice(values),
@@ -188,10 +205,6 @@ def command(state: CommonState, /, **values: Any) -> None:
         labels=_label_budget(values),
         **values,
     )
-    state.checkpoint = options.checkpoint
-    report = train(options, state.display())
-    if state.verbosity >= 0 and state.first_process:
-        say(_summary(report))
 
 
 def _label_budget(values: dict[str, Any]) -> LabelBudget:

@@ -36,7 +36,7 @@ def to_latex(comparison: Comparison) -> str:
     best = " The best of each row is bold." if len(table.methods) > 1 else ""
     classes = [row for row in table.rows if row.class_name is not None]
     overall = [row for row in table.rows if row.class_name is None]
-    text = _table(
+    text = latex_table(
         caption(table).replace(" x ", " × ") + best,
         label="comparison",
         columns="l" + "r" * len(table.methods),
@@ -53,9 +53,9 @@ def to_latex(comparison: Comparison) -> str:
 def _tests(comparison: Comparison) -> str:
     if not comparison.tested:
         return ""
-    rows = [[_signed(escaped(cell)) for cell in tested_cells(t)] for t in comparison.tested]
+    rows = [[signed(escaped(cell)) for cell in tested_cells(t)] for t in comparison.tested]
     about = "McNemar's test, on the pixels that both maps classify."
-    text = _table(
+    text = latex_table(
         " ".join([about, *notes(comparison)]),
         label="mcnemar",
         columns="ll" + "r" * (len(TEST_COLUMNS) - 2),
@@ -65,7 +65,7 @@ def _tests(comparison: Comparison) -> str:
     return f"\n{text}"
 
 
-def _table(
+def latex_table(
     caption_text: str,
     *,
     label: str,
@@ -73,6 +73,7 @@ def _table(
     head: Sequence[str],
     blocks: Iterable[Sequence[Sequence[str]]],
 ) -> str:
+    """A table with rules between its blocks of rows; all cells but the caption are LaTeX."""
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -99,13 +100,13 @@ def _row(row: Row) -> list[str]:
 def _cell(cell: Cell | None, best: bool) -> str:
     if cell is None:
         return "--"
-    text = _signed(cell.percent)
+    text = signed(cell.percent)
     if cell.deviation_percent:
         text += rf" $\pm$ {cell.deviation_percent}"
     return rf"\textbf{{{text}}}" if best else text
 
 
-def _signed(text: str) -> str:
+def signed(text: str) -> str:
     """Numbers whose sign is a sign, and no hyphen."""
     return _SIGNED.sub(r"$\1$", text)
 

@@ -11,7 +11,12 @@ from comix_cli.accuracy.mcnemar import EXACT_BELOW, McNemar
 from comix_cli.errors import counted
 from comix_cli.tools.compare import ALL_PAIRS, REPLICATES, Comparison, Tested
 
-LABELS = {"overall_accuracy": "OA", "average_accuracy": "AA", "kappa": "kappa"}
+LABELS = {
+    "overall_accuracy": "OA",
+    "average_accuracy": "AA",
+    "kappa": "kappa",
+    "mean_f1": "mean F1",
+}
 TEST_COLUMNS = (
     "first",
     "second",

@@ -148,7 +148,7 @@ def _report(document: Mapping[str, Any], path: str) -> Report:
         counts = document["confusion_matrix"]["counts"]
         right = sum(int(row[k]) for k, row in enumerate(counts))
         run = Run(
-            classes=_by_class(document["per_class"]),
+            classes=figures_by_class(document["per_class"]),
             pixels=int(document["pixels"]),
             **{key: _share(document[key]) for key in OVERALL},
         )
@@ -173,7 +173,7 @@ def _report(document: Mapping[str, Any], path: str) -> Report:
         ) from error
 
 
-def _by_class(entries: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+def figures_by_class(entries: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     """Producer's accuracy by name; a name that several codes have is told apart by the code."""
     often = Counter(str(entry["name"]) for entry in entries)
     return {

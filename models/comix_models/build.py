@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar, overload
 from torch import Tensor, nn
 
 from comix_models.attention import PairedAttention
+from comix_models.attention_block import AttentionBlock
 from comix_models.cmfex import CMFeX
 from comix_models.comix import Branch, CoMiX, HsiNet, HsiStage, Stage
 from comix_models.dcn2d import Block2d, DeformableConv
@@ -17,7 +18,7 @@ from comix_models.epa3d import Block3d, Conv3x3x3, EfficientPairedAttention
 from comix_models.ffm import FFM, Average, fold_planes
 from comix_models.forest import Forest, ForestSpec
 from comix_models.fusion_fcn import FusionFCN, FusionFCNSpec
-from comix_models.spec import STAGES, CoMiXSpec
+from comix_models.spec import STAGES, CoMiXSpec, HsiBlocks, XBlocks
 from comix_models.spec_base import Spec
 from comix_models.stem import SpectralStem, Stem
 from comix_models.svm import Svm, SvmSpec
@@ -114,8 +115,8 @@ def _stage(spec: CoMiXSpec, stage: int) -> Stage:
     width = spec.channels[stage]
     fuse = FFM(width, spec.ffm_ratio * width) if spec.fusion == "ffm" else Average()
     return Stage(
-        _hsi_branch(spec, stage),
-        Branch(_enter(spec, stage), [_block_2d(spec, stage) for _ in range(spec.depths[stage])]),
+        _branch(spec, stage, spec.hsi_blocks),
+        _branch(spec, stage, spec.x_blocks),
         None if spec.cmfex == "none" else _exchange(spec, stage),
         fold_planes(width, spec.spectral_depth),
         fuse,
@@ -124,11 +125,11 @@ def _stage(spec: CoMiXSpec, stage: int) -> Stage:
 
 def _hsi_stage(spec: CoMiXSpec, stage: int) -> HsiStage:
     fold = fold_planes(spec.channels[stage], spec.spectral_depth)
-    return HsiStage(_hsi_branch(spec, stage), fold)
+    return HsiStage(_branch(spec, stage, spec.hsi_blocks), fold)
 
 
-def _hsi_branch(spec: CoMiXSpec, stage: int) -> Branch:
-    block = _block_3d if spec.hsi_blocks == "3d" else _block_2d
+def _branch(spec: CoMiXSpec, stage: int, kind: HsiBlocks | XBlocks) -> Branch:
+    block = {"3d": _block_3d, "2d": _block_2d, "attention": _block_of_attention}[kind]
     return Branch(_enter(spec, stage), [block(spec, stage) for _ in range(spec.depths[stage])])
 
 
@@ -140,6 +141,12 @@ def _block_2d(spec: CoMiXSpec, stage: int) -> Block2d:
     width = spec.channels[stage]
     deformable = DeformableConv(width, spec.kernels[stage], spec.group_width)
     return Block2d(deformable, width, spec.ffn_ratio * width)
+
+
+def _block_of_attention(spec: CoMiXSpec, stage: int) -> AttentionBlock:
+    width = spec.channels[stage]
+    attention = PairedAttention(width, spec.heads, _tokens(spec, stage, 1), spectral=False)
+    return AttentionBlock(attention, width, spec.ffn_ratio * width)
 
 
 def _block_3d(spec: CoMiXSpec, stage: int) -> Block3d:

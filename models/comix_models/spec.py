@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Final, Literal, get_args
 from comix_models.spec_base import Spec, check_count, is_count
 
 Projection = Literal["pooled", "learned"]
-HsiBlocks = Literal["3d", "2d"]
+HsiBlocks = Literal["3d", "2d", "attention"]
+XBlocks = Literal["2d", "attention"]
 Exchange = Literal["both", "spatial", "spectral", "none"]
 Fusion = Literal["ffm", "average"]
 
@@ -43,7 +44,9 @@ class CoMiXSpec(Spec):
         spectral_depth: Planes D of the HSI volume, each from its own contiguous bands.
         padding_taps: Keep, at D = 1, the 18 of the 27 taps of a 3x3x3 convolution that only ever
             meet padding. They are counted, as in the published count, and never computed.
-        hsi_blocks: ``3d`` as published; ``2d`` puts 2-D DCN blocks on the HSI (ablation).
+        hsi_blocks: ``3d`` as published; ``2d`` puts 2-D DCN blocks on the HSI, ``attention`` those
+            of a plain vision transformer (ablations).
+        x_blocks: ``2d``, DCN blocks as published; ``attention`` likewise (ablation).
         cmfex: Which maps the modalities exchange (ablation).
         fusion: ``ffm`` as published; ``average`` takes the mean of both branches (ablation).
         head_dropout: Probability of dropping a channel before the classes, in [0, 1).
@@ -71,6 +74,7 @@ class CoMiXSpec(Spec):
     cmfex: Exchange = "both"
     fusion: Fusion = "ffm"
     head_dropout: float = 0.1
+    x_blocks: XBlocks = "2d"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -112,6 +116,7 @@ def _check_choices(spec: CoMiXSpec) -> None:
     choices = {
         "projection": get_args(Projection),
         "hsi_blocks": get_args(HsiBlocks),
+        "x_blocks": get_args(XBlocks),
         "cmfex": get_args(Exchange),
         "fusion": get_args(Fusion),
         "padding_taps": (True, False),

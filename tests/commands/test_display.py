@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from datetime import timedelta
 from io import StringIO
@@ -103,3 +104,32 @@ def test_verbose_training_tells_of_its_progress(scene: Path) -> None:
     outcome = comix(scene, *arguments, *quick, "--overwrite", "-v")
     [line] = [each for each in outcome.err.splitlines() if each.startswith("training: 50 %")]
     assert re.search(r"loss [\d.]+ [\d.]+ chips/s .*\d:\d\d:\d\d left", line)
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_work_within_work_has_a_bar_of_its_own_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = _Terminal()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    display = Display()
+
+    def work() -> None:
+        with display.task("all runs", 2) as outer:
+            with display.task("one run", 5) as inner:
+                inner.advance(5)
+            outer.advance(status="1/2")
+            with display.task("broken run", 5):
+                raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        work()
+    with display.task("later", 1) as task:
+        task.advance()
+    shown = screen.getvalue()
+    assert all(name in shown for name in ("all runs", "one run", "1/2", "broken run", "later"))
+    # the bars of what is over, well or not, are gone
+    assert "run" not in shown[shown.index("later") :]

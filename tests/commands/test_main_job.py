@@ -134,6 +134,7 @@ def test_a_budget_of_time_is_kept(scene: Path) -> None:
     [
         (("--spectral-depth", "2"), ("spec", "spectral_depth"), 2),
         (("--hsi-blocks", "2d"), ("spec", "hsi_blocks"), "2d"),
+        (("--x-blocks", "attention"), ("spec", "x_blocks"), "attention"),
         (("--cmfex", "spatial"), ("spec", "cmfex"), "spatial"),
         (("--cmfex", "none", "--fusion", "average"), ("spec", "fusion"), "average"),
         (("--resampling", "x=nearest"), ("inputs", 1, "resampling"), "nearest"),

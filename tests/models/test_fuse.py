@@ -38,6 +38,7 @@ def settled(name: str, **changes: object) -> nn.Module:
         ("nano", {"x_channels": 0}),
         ("tiny", {"spectral_depth": 3}),
         ("nano", {"fusion": "average", "cmfex": "none", "hsi_blocks": "2d"}),
+        ("nano", {"hsi_blocks": "attention", "x_blocks": "attention"}),
     ],
 )
 def test_the_fused_network_agrees(name: str, changes: dict[str, object]) -> None:

@@ -5,11 +5,8 @@ import json
 from typing import Any
 
 import pytest
-import torch
-from torch import nn
 
 from comix_models.build import build_model, count_parameters
-from comix_models.epa3d import Conv3x3x3
 from comix_models.spec import PRESETS, CoMiXSpec, preset
 
 HOUSTON: dict[str, Any] = {"hsi_bands": 144, "x_channels": 1, "classes": 15}
@@ -31,30 +28,6 @@ def test_the_paper_preset_has_the_published_number_of_parameters() -> None:
 )
 def test_a_preset_has_the_documented_number_of_parameters(name: str, parameters: int) -> None:
     assert count_parameters(build_model(preset(name, **HOUSTON))) == parameters
-
-
-def multiply_accumulates(model: nn.Module, side: int) -> int:
-    """Of every convolution and linear layer at its own resolution, attention products left out."""
-    total = 0
-    for name, module in model.named_modules():
-        weight = getattr(module, "weight", None)
-        if not isinstance(module, nn.Linear | nn.Conv2d | Conv3x3x3):
-            continue
-        assert isinstance(weight, torch.Tensor)
-        full = "stem" in name or name.startswith(("stages.0.", "decoder"))
-        full &= not name.startswith(("decoder.embeddings.1", "decoder.embeddings.2"))
-        full &= not name.startswith("decoder.embeddings.3")
-        places = side**2 if full else side**2 // 4
-        if ".tokens." in name:  # weighs N places for each of C channels
-            places = model.get_parameter(name.split(".tokens.")[0] + ".key.weight").shape[0]
-        total += weight.numel() * places
-    return total
-
-
-def test_the_paper_preset_has_the_published_multiply_accumulates_per_batch_of_four() -> None:
-    model = build_model(preset("paper", **HOUSTON))
-
-    assert 4 * multiply_accumulates(model, 128) == pytest.approx(197.02e9, rel=3e-3)
 
 
 def test_presets_are_the_documented_ones() -> None:
@@ -124,6 +97,7 @@ def test_an_unknown_preset_lists_the_known_ones() -> None:
         ("spectral_depth", 145),
         ("padding_taps", "yes"),
         ("hsi_blocks", "1d"),
+        ("x_blocks", "3d"),
         ("cmfex", None),
         ("fusion", "sum"),
         ("head_dropout", 1.0),
