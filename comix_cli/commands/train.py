@@ -41,8 +41,8 @@ PRESETS = ("nano", "tiny", "small", "base", "paper")
 SPEC_FIELDS = ("spectral_depth", "hsi_blocks", "x_blocks", "cmfex", "fusion", "width")
 # Names of options that are fields of the recipe of networks.
 RECIPE_FIELDS = (
-    "steps", "max_minutes", "batch_size", "accumulate", "learning_rate", "optimiser", "schedule",
-    "label_smoothing", "ema_decay", "patience", "seed",
+    "steps", "max_minutes", "chip", "batch_size", "accumulate", "learning_rate", "optimiser",
+    "schedule", "label_smoothing", "ema_decay", "patience", "seed",
 )  # fmt: skip
 # Names of options that are fields of the changes to chips.
 AUGMENTATION_FIELDS = ("flips", "band_dropout", "x_dropout", "cutmix")
@@ -72,8 +72,8 @@ model_options = chain(
                  show_default=True,
                  help="What to train: CoMiX, or one of the methods that it is compared with."),
     click.option("--window", type=click.IntRange(min=8), metavar="PIXELS",
-                 help="Networks: side of the training chips.  [default: 128, less on a small "
-                      "scene]"),
+                 help="Networks: side of the windows that scenes are mapped in.  [default: 128, "
+                      "less on a small scene]"),
     click.option("--preset", type=click.Choice(PRESETS), default="tiny", show_default=True,
                  help="Size of CoMiX."),
     click.option("--spectral-depth", type=click.IntRange(min=1), metavar="D",
@@ -107,6 +107,9 @@ recipe_options = chain(
     click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps.  [default: 400]"),
     click.option("--max-minutes", type=FiniteRange(min=0, min_open=True), metavar="MINUTES",
                  help="Finish the schedule within this time, with fewer steps if need be."),
+    click.option("--chip", type=click.IntRange(min=8), metavar="PIXELS",
+                 help="Side of the training chips, no more than --window.  [default: 64; paper: "
+                      "128]"),
     click.option("--batch-size", type=click.IntRange(min=1),
                  help="Chips a step, of all processes together.  [default: 4]"),
     click.option("--accumulate", type=click.IntRange(min=1), metavar="PARTS",

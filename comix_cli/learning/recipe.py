@@ -28,6 +28,7 @@ class Recipe:
     Attributes:
         steps: Optimiser steps.
         max_minutes: Wall-clock budget, None for none. The schedule runs to its end within it.
+        chip: Side of the square chips in pixels; less where the windows of the map are smaller.
         batch_size: Chips a step, of all processes together; each process counts alike, however many
             labels its chips hold.
         accumulate: In how many parts each process computes its chips of a step; more parts take
@@ -53,6 +54,7 @@ class Recipe:
 
     steps: int = 400
     max_minutes: float | None = None
+    chip: int = 64
     batch_size: int = 4
     accumulate: int = 1
     optimiser: Optimiser = "adamw"
@@ -76,9 +78,11 @@ class Recipe:
                 raise ValueError(f"{name}: {getattr(self, name)!r} is none of {get_args(allowed)}")
 
 
-# METHOD: Adam, plain cross-entropy, weight decay 0.01, a polynomial schedule, chips as they lie in
-# the scene; 1e-3 is its rate for Berlin. Warm-up and power are those of CMX, which it builds on.
+# METHOD: Adam, plain cross-entropy, weight decay 0.01, a polynomial schedule, chips of 128 x 128 as
+# they lie in the scene; 1e-3 is its rate for Berlin. Warm-up and power are those of CMX, which it
+# builds on.
 PAPER: Final = Recipe(
+    chip=128,
     optimiser="adam",
     learning_rate=1e-3,
     schedule="polynomial",

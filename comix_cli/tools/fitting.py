@@ -24,6 +24,7 @@ from comix_cli.learning.run_log import RunLog, open_log
 from comix_cli.learning.samples import ChipSampler, LabelIndex, Labels
 from comix_cli.learning.validation import Validator, validation_windows
 from comix_cli.progress import Progress
+from comix_cli.tools.model_choice import chip_side
 from comix_cli.tools.provenance import plain
 from comix_cli.tools.validation import Judge, LabelledScene, Sides
 from comix_models.build import build_model, count_parameters
@@ -118,7 +119,8 @@ def learn(
     spec, sides = lesson.card.spec, lesson.sides
     network = build_model(spec)
     judge = _judge(network, lesson) if fabric.is_global_zero else None
-    sampler = _sampler(lesson, sides.training, sides.index, recipe.class_power)
+    chip = chip_side(spec, recipe.chip, lesson.card.window)
+    sampler = _sampler(lesson, sides.training, sides.index, chip, recipe.class_power)
     # Several processes would each need a random state of their own in the checkpoint.
     keeper = keeping.keeper(spec, recipe) if fabric.world_size == 1 else None
     pixels = sides.index.class_pixels
@@ -164,13 +166,15 @@ def fit_at_once(model: str, lesson: Lesson, recipe: PixelRecipe, progress: Progr
     return Fitted(found.spec, found.weights, 0, record, _validation(sides, judge))
 
 
-def _sampler(lesson: Lesson, labels: Labels, index: LabelIndex, class_power: float) -> ChipSampler:
+def _sampler(
+    lesson: Lesson, labels: Labels, index: LabelIndex, side: int, class_power: float
+) -> ChipSampler:
     return ChipSampler(
         lesson.scene.reader,
         labels,
         index,
         lesson.card.normaliser,
-        window=lesson.card.window,
+        window=side,
         class_power=class_power,
     )
 
@@ -180,9 +184,9 @@ def _judge(network: nn.Module, lesson: Lesson) -> Judge | None:
     sides, grid = lesson.sides, lesson.scene.reader.grid
     if sides.judging is None or sides.judging_index is None:
         return None
-    sampler = _sampler(lesson, sides.judging, sides.judging_index, Recipe().class_power)
-    tiles = sides.judging_tiles(grid)
-    windows = validation_windows(sampler, grid, lesson.card.window, tiles, lesson.seed)
+    side = lesson.card.window
+    sampler = _sampler(lesson, sides.judging, sides.judging_index, side, Recipe().class_power)
+    windows = validation_windows(sampler, grid, side, sides.judging_tiles(grid), lesson.seed)
     return Judge(Validator(network, sampler, windows, len(lesson.card.legend)))
 
 

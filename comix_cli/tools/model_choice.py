@@ -28,8 +28,8 @@ class ModelChoice:
         model: Its kind: `comix`, `unet`, `fusion-fcn`, `random-forest` or `svm`.
         preset: The size of CoMiX, by name.
         changes: Fields of a network's spec that differ from the preset, or from the defaults.
-        window: Side of the training chips in pixels, or of the windows of a map where single
-            pixels are learned from; None for 128, less on a smaller scene.
+        window: Side in pixels of the windows that a scene is mapped in, and the most that training
+            chips have; None for 128, less on a smaller scene.
     """
 
     model: str = CoMiXSpec.model
@@ -109,7 +109,7 @@ class ModelChoice:
             raise UsageError(f"this network cannot be built: {error}") from error
 
     def window_for(self, spec: Spec, shape: tuple[int, int]) -> int:
-        """The chip size: what the network is fixed to, what is asked for, or what suits the scene.
+        """The windows of maps: what the network is fixed to, what is asked for, or what suits.
 
         Args:
             spec: The model.
@@ -120,3 +120,17 @@ class ModelChoice:
         if self.window is not None:
             return self.window
         return min(DEFAULT_WINDOW, -(-max(shape) // 16) * 16)
+
+
+def chip_side(spec: Spec, wanted: int, window: int) -> int:
+    """The side of training chips in pixels: what is wanted, as far as the network allows it.
+
+    Args:
+        spec: The network.
+        wanted: The side that the recipe asks for.
+        window: The side of the windows of maps, which chips do not exceed.
+    """
+    if spec.window is not None:
+        return spec.window
+    side = min(wanted, window)
+    return max(side, SMALLEST_UNET) if spec.model == UNetSpec.model else side
