@@ -13,7 +13,7 @@ from comix_cli.tools.model_choice import ModelChoice, chip_side
         (ModelChoice(preset="nano"), 64, 128, 64),
         (ModelChoice(preset="nano"), 64, 48, 48),
         (ModelChoice(preset="paper"), 64, 128, 128),
-        (ModelChoice("unet"), 16, 128, 32),
+        (ModelChoice("unet"), 8, 128, 16),
         (ModelChoice("fusion-fcn"), 16, 128, 16),
     ],
 )
