@@ -23,7 +23,6 @@ from comix_cli.commands.options import (
     ProjectCommand,
     common_options,
     compute_options,
-    overwrite_option,
     precision_option,
     scene_options,
     truth_options,
@@ -120,7 +119,9 @@ def _fractions(ctx: click.Context, param: click.Parameter, value: str | None) ->
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @precision_option
 @compute_options
-@overwrite_option
+@click.option(
+    "--overwrite", is_flag=True, help="Replace runs in the folder that had other inputs or options."
+)
 @common_options
 @click.pass_obj
 def command(state: CommonState, /, **values: Any) -> None:
