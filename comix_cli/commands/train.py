@@ -104,7 +104,7 @@ recipe_options = chain(
                  show_default=True,
                  help="How networks are trained, if no option says otherwise: ours, or the paper's "
                       "(Adam, polynomial schedule, nothing else)."),
-    click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps.  [default: 400]"),
+    click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps.  [default: 300]"),
     click.option("--max-minutes", type=FiniteRange(min=0, min_open=True), metavar="MINUTES",
                  help="Finish the schedule within this time, with fewer steps if need be."),
     click.option("--chip", type=click.IntRange(min=8), metavar="PIXELS",

@@ -52,7 +52,7 @@ class Recipe:
         seed: Fixes everything random.
     """
 
-    steps: int = 400
+    steps: int = 300
     max_minutes: float | None = None
     chip: int = 64
     batch_size: int = 4
