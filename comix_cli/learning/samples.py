@@ -160,6 +160,26 @@ class LabelReader:
         return self._indices[burnt.labels], int(burnt.overlap.sum())
 
 
+class MemoryLabels:
+    """The labels of a whole scene, burnt once: chips read the same polygons again and again.
+
+    What overlaps lost is told by the labels that they come from.
+
+    Args:
+        labels: Class indices, less than 32768 of them.
+        shape: Rows and columns of the scene.
+    """
+
+    def __init__(self, labels: Labels, shape: tuple[int, int]) -> None:
+        self._whole = np.full(shape, IGNORE_INDEX, np.int16)
+        for window in tile_windows(shape, 16 * TILE):
+            self._whole[window.slices] = labels.read(window)[0]
+
+    def read(self, window: Window) -> tuple[NDArray[np.int64], int]:
+        """`(H, W)` class indices with `IGNORE_INDEX` elsewhere, and no lost pixels."""
+        return self._whole[window.slices].astype(np.int64), 0
+
+
 @dataclass(frozen=True)
 class UsableLabels:
     """The usable labels of one part of a scene.

@@ -10,6 +10,8 @@ from comix_cli.errors import LabelError, listed
 from comix_cli.learning.samples import (
     LabelIndex,
     LabelReader,
+    Labels,
+    MemoryLabels,
     MemoryScene,
     index_labels,
     scene_bytes,
@@ -44,9 +46,11 @@ def labelled_scene(
     index = index_labels(labels, reader, len(everything), progress)
     _tell_of_pixels_without_data(stack, labels, reader, index, truth.path, progress)
     legend, index = _really_there(everything, index, truth, progress)
-    labels = LabelReader(truth, stack.grid, legend, options.rule)
+    own: Labels = LabelReader(truth, stack.grid, legend, options.rule)
+    if isinstance(reader, MemoryScene):
+        own = MemoryLabels(own, stack.grid.shape)
     coarsest = max(info.grid.gsd_m for info in (stack.hsi_info, *stack.x_info))
-    return LabelledScene(reader, labels, index, legend, coarsest)
+    return LabelledScene(reader, own, index, legend, coarsest)
 
 
 def _readable_scene(stack: Stack, progress: Progress) -> BlockReader:

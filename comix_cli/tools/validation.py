@@ -85,7 +85,7 @@ class LabelledScene:
     """
 
     reader: BlockReader
-    labels: LabelReader
+    labels: Labels
     index: LabelIndex
     legend: Legend
     coarsest_m: float

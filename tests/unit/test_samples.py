@@ -19,6 +19,7 @@ from comix_cli.learning.samples import (
     Chip,
     ChipSampler,
     LabelReader,
+    MemoryLabels,
     MemoryScene,
     index_labels,
     sample_values,
@@ -89,6 +90,16 @@ def test_label_counts_leave_out_invalid_and_disputed_pixels(grid: Grid, tmp_path
     lonely = index.classes == 2
     assert index.tiles[lonely].tolist() == [(70 // TILE) * 4 + 70 // TILE]
     assert index.counts[lonely].tolist() == [16]
+
+
+def test_labels_in_memory_are_those_of_the_file_in_any_window(grid: Grid, tmp_path: Path) -> None:
+    grid = replace(grid, height=1200)  # more than is burnt at once
+    truth = truth_of(grid, tmp_path, {"a": (500, 3, 30, 50), "b": (900, 10, 200, 80)})
+    labels = LabelReader(truth, grid, Legend.from_names(truth.classes))
+    kept = MemoryLabels(labels, grid.shape)
+    for window in (Window(0, 0, 1200, 100), Window(505, 20, 60, 40), Window(1190, 99, 10, 1)):
+        np.testing.assert_array_equal(kept.read(window)[0], labels.read(window)[0])
+    assert (kept.read(Window(500, 3, 1, 1))[0] == 0).all()
 
 
 def test_a_class_that_the_legend_lacks_is_unlabelled(grid: Grid, tmp_path: Path) -> None:
