@@ -148,6 +148,7 @@ def command(state: CommonState, /, **values: Any) -> None:
         fractions=values["fractions"],
         overwrite=values["overwrite"],
     )
+    state.kept = options.folder, "the same command goes on"
     outcomes = benchmark(options, state.display())
     if values["as_json"]:
         click.echo(to_json(outcomes), nl=False)

@@ -37,19 +37,20 @@ class CommonState:
     Attributes:
         verbosity: -q counts down, -v up.
         debug: Whether errors come with their traceback.
-        checkpoint: Where this command leaves what it has reached, if it does.
+        kept: Where this command leaves what it has reached, if it does, and how to go on with it.
     """
 
     verbosity: int = 0
     debug: bool = False
-    checkpoint: Path | None = None
+    kept: tuple[Path, str] | None = None
 
     @property
     def what_is_left(self) -> str:
         """What a user should know where the work breaks off."""
-        if self.checkpoint is None or not self.checkpoint.exists():
+        if self.kept is None or not self.kept[0].exists():
             return "nothing half done is left"
-        return f"{self.checkpoint} keeps what has been trained: give --resume to go on with it"
+        path, how = self.kept
+        return f"{path} keeps what has been trained: {how}"
 
     def display(self) -> Display:
         """Where progress and warnings are shown: once, however many processes work together."""

@@ -182,7 +182,7 @@ def command(state: CommonState, /, **values: Any) -> None:
     from comix_cli.tools.train import train
 
     options = train_options(values)
-    state.checkpoint = options.checkpoint
+    state.kept = options.checkpoint, "give --resume to go on with it"
     report = train(options, state.display())
     if state.verbosity >= 0 and state.first_process:
         say(_summary(report))

@@ -202,7 +202,11 @@ def test_an_interrupted_benchmark_keeps_what_is_trained(
     one = ("--models", "random-forest", "--seeds", "1", *QUICK, "-o", "d")
     with monkeypatch.context() as patch:
         patch.setattr(benchmark_runs, "classify", interrupt)
-        assert bench(scene, *one).code == 130
+        stopped = bench(scene, *one)
+    assert stopped.code == 130
+    assert stopped.err.endswith(
+        "interrupted; d keeps what has been trained: the same command goes on\n"
+    )
     model = scene / "d" / "random-forest" / "seed-0" / "model.safetensors"
     trained = model.stat().st_mtime_ns
     assert document(scene / "d")["runs"][0]["status"] == "missing"
