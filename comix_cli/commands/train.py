@@ -108,8 +108,8 @@ recipe_options = chain(
     click.option("--max-minutes", type=FiniteRange(min=0, min_open=True), metavar="MINUTES",
                  help="Finish the schedule within this time, with fewer steps if need be."),
     click.option("--chip", type=click.IntRange(min=8), metavar="PIXELS",
-                 help="Side of the training chips, no more than --window.  [default: 64; paper: "
-                      "128]"),
+                 help="Side of the training chips, no more than --window; networks made for one "
+                      "size keep theirs.  [default: 64; paper: 128]"),
     click.option("--batch-size", type=click.IntRange(min=1),
                  help="Chips a step, of all processes together.  [default: 4]"),
     click.option("--accumulate", type=click.IntRange(min=1), metavar="PARTS",
@@ -138,8 +138,8 @@ recipe_options = chain(
     click.option("--cutmix", type=FiniteRange(0, 1), metavar="SHARE",
                  help="Chips that get a rectangle of another one.  [default: 0]"),
     click.option("--consistency", type=FiniteRange(min=0), metavar="WEIGHT",
-                 help="Learn also from pixels without a label what the averaged network says they "
-                      "are, with this weight.  [default: 0]"),
+                 help="Learn also from pixels without a label, those that judge among them, what "
+                      "the averaged network says they are, with this weight.  [default: 0]"),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
                  help="Fixes everything random."),
 )  # fmt: skip
@@ -234,6 +234,11 @@ def _recipe(values: dict[str, Any]) -> Recipe:
     weight = values.pop("consistency")
     if weight is None:
         return named
+    if weight and named.ema_decay == 0:
+        raise UsageError(
+            "--consistency: the averaged network teaches, and nothing is averaged",
+            remedy="give --ema, for example 0.98",
+        )
     return replace(named, consistency=replace(named.consistency, weight=weight))
 
 

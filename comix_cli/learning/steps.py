@@ -94,11 +94,11 @@ class Batch:
 
     Attributes:
         changed: What the network learns from.
-        plain: The same chips with the values of the scene, for the teacher.
+        plain: The same chips with the values of the scene, for a teacher; None where there is none.
     """
 
     changed: Chip
-    plain: Chip
+    plain: Chip | None
 
 
 def draw_batch(sampler: Sampler, recipe: Recipe, size: int, rng: np.random.Generator) -> Batch:
@@ -111,7 +111,7 @@ def draw_batch(sampler: Sampler, recipe: Recipe, size: int, rng: np.random.Gener
         own.append(np.random.default_rng(rng.integers(2**63)))
     chips = change.mixed(chips, rng)
     changed = [change(chip, stream) for chip, stream in zip(chips, own, strict=True)]
-    return Batch(_stacked(changed), _stacked(chips))
+    return Batch(_stacked(changed), _stacked(chips) if recipe.consistency.weight else None)
 
 
 def _stacked(chips: Sequence[Chip]) -> Chip:
@@ -144,14 +144,14 @@ class Step:
             parts: The chips of each.
             unlabelled: Weight of the pixels without a label, for which the teacher is asked.
         """
-        shares = self._shares(parts)
+        shares, rest = self._shares(parts), _unlabelled_shares(parts)
         total = self._weights.new_zeros(())
         self._optimiser.zero_grad(set_to_none=True)
-        for i, (part, share) in enumerate(zip(parts, shares, strict=True)):
+        for i, part in enumerate(parts):
             waits = i < len(parts) - 1
             with self._fabric.no_backward_sync(self._network, enabled=waits):
                 labelled, guessed = self._losses(part, unlabelled)
-                loss = labelled * share + guessed * (unlabelled / len(parts))
+                loss = labelled * shares[i] + guessed * (unlabelled * rest[i])
                 self._fabric.backward(loss)
             total = total + loss.detach()
         if self._recipe.clip_norm is not None:
@@ -178,7 +178,7 @@ class Step:
             ignore_index=IGNORE_INDEX,
             label_smoothing=self._recipe.label_smoothing,
         )
-        if self._teacher is None or unlabelled == 0:
+        if self._teacher is None or part.plain is None or unlabelled == 0:
             return labelled, labelled.new_zeros(())
         plain_hsi, plain_x, _ = self._brought(part.plain)
         with self._fabric.autocast():
@@ -202,6 +202,12 @@ class Step:
         sums = [float(weights[each[each != IGNORE_INDEX]].sum()) for each in labels]
         # Where nothing is labelled the loss is no number, which is told of elsewhere.
         return [each / (sum(sums) or 1.0) for each in sums]
+
+
+def _unlabelled_shares(parts: list[Batch]) -> list[float]:
+    """How much of the pixels without a label each part has."""
+    counts = [int(np.count_nonzero(part.changed.labels == IGNORE_INDEX)) for part in parts]
+    return [each / (sum(counts) or 1) for each in counts]
 
 
 class MovingAverage:

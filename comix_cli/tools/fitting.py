@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +130,7 @@ def learn(
             keeper=keeper, observer=observer,
         )  # fmt: skip
     record = {
-        "recipe": plain(recipe),
+        "recipe": plain(replace(recipe, chip=chip)),
         "steps": len(result.losses),
         "seconds": round(result.seconds, 1),
         "first_loss": result.losses[0],

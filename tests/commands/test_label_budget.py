@@ -101,11 +101,11 @@ def test_a_training_is_not_gone_on_with_on_other_labels(
     monkeypatch.setattr(checkpoint, "PAUSE_S", 0)
     inner, done = Step.__call__, []
 
-    def interrupted(self: Step, chips: list[Any]) -> float:
+    def interrupted(self: Step, *arguments: Any) -> float:
         done.append(1)
         if len(done) == 2:
             raise KeyboardInterrupt
-        return inner(self, chips)
+        return inner(self, *arguments)
 
     few = ("-o", "few.safetensors", "--label-fraction", "0.5")
     with monkeypatch.context() as patched:

@@ -145,3 +145,14 @@ def test_the_papers_recipe_and_single_changes_of_it(scene: Path) -> None:
     assert (recipe["steps"], recipe["learning_rate"]) == (2, 0.001)
     assert recipe["augmentation"]["cutmix"] == 0.5
     assert recipe["augmentation"]["flips"] is False
+
+
+def test_pixels_without_a_label_need_an_average_to_teach(scene: Path) -> None:
+    outcome = train(scene, "c.safetensors", "--steps", "3", "--consistency", "0.5", "--chip", "99")
+    assert outcome.code == 0, outcome.err
+    recipe = card_of(scene, "c.safetensors")["training"]["recipe"]
+    assert recipe["consistency"]["weight"] == 0.5
+    assert recipe["chip"] == 16  # no more than the window
+    refused = train(scene, "d.safetensors", "--consistency", "1", "--recipe", "paper")
+    assert refused.code == 2
+    assert "the averaged network teaches, and nothing is averaged; give --ema" in refused.error

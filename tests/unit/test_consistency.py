@@ -15,6 +15,7 @@ from comix_cli.learning.loop import fit, seeded
 from comix_cli.learning.processes import launched
 from comix_cli.learning.recipe import Recipe
 from comix_cli.learning.samples import IGNORE_INDEX, Chip
+from comix_cli.learning.steps import draw_batch
 from comix_cli.progress import Silent
 
 
@@ -104,3 +105,23 @@ def trained(weight: float) -> float:
 def test_pixels_without_a_label_change_what_is_learned() -> None:
     assert trained(0.0) == 1.0
     assert trained(1.0) > 1.01
+
+
+def test_the_teacher_sees_the_same_places_as_the_network() -> None:
+    class Counted:
+        """Chips whose values are numbers of their own, and labels the same numbers."""
+
+        def draw(self, rng: np.random.Generator) -> Chip:
+            own = np.arange(16).reshape(4, 4) + 16 * int(rng.integers(100))
+            return Chip(own[None].astype(np.float32), own[None].astype(np.float32), own)
+
+    change = Augmentation(flips=True, cutmix=1.0)
+    recipe = Recipe(augmentation=change, consistency=Consistency(1.0))
+    batch = draw_batch(Counted(), recipe, 4, np.random.default_rng(0))
+    assert batch.plain is not None
+    np.testing.assert_array_equal(batch.plain.hsi[:, 0], batch.changed.labels)
+    np.testing.assert_array_equal(batch.plain.labels, batch.changed.labels)
+    assert (batch.changed.hsi != batch.plain.hsi).any()
+    alone = draw_batch(Counted(), Recipe(augmentation=change), 4, np.random.default_rng(0))
+    assert alone.plain is None
+    np.testing.assert_array_equal(alone.changed.hsi, batch.changed.hsi)

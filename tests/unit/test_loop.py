@@ -1,6 +1,7 @@
 """Schedule, class weights and the clock of the training loop."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from comix_cli.errors import ModelFileError, TrainingError, UsageError
 from comix_cli.learning import checkpoint
 from comix_cli.learning.augment import Augmentation
 from comix_cli.learning.checkpoint import Keeper
+from comix_cli.learning.consistency import Consistency
 from comix_cli.learning.loop import TrainingResult, fit
 from comix_cli.learning.processes import launched
 from comix_cli.learning.recipe import PAPER, Recipe, make_optimiser, rate, recipe
@@ -22,6 +24,8 @@ from comix_cli.learning.steps import class_weights
 from comix_cli.progress import Silent
 
 NO_AUGMENTATION = Augmentation(flips=False, gain=0, band_gain=0)
+# Guesses from the beginning on, of everything.
+GUESSES = Consistency(weight=1.0, begin=0.0, rise=0.1, confidence=0.5)
 
 
 class OneChip:
@@ -136,16 +140,20 @@ class ManyChips:
         return Chip(rng.random((2, 3, 3), np.float32), np.zeros((0, 3, 3), np.float32), labels)
 
 
-def trained_in_parts(accumulate: int) -> TrainingResult:
-    recipe = Recipe(steps=5, batch_size=4, accumulate=accumulate, augmentation=NO_AUGMENTATION)
+def trained_in_parts(accumulate: int, consistency: Consistency | None = None) -> TrainingResult:
+    recipe = Recipe(steps=5, batch_size=4, accumulate=accumulate, augmentation=NO_AUGMENTATION,
+                    consistency=consistency or Consistency())  # fmt: skip
     torch.manual_seed(0)
     with launched(torch.device("cpu"), torch.float32) as fabric:
         return fit(Pixelwise(), ManyChips(), np.array([70, 30]), recipe, fabric, Silent())
 
 
 @pytest.mark.parametrize("parts", [2, 4])
-def test_a_step_in_parts_is_the_step_as_a_whole(parts: int) -> None:
-    whole, split = trained_in_parts(1), trained_in_parts(parts)
+@pytest.mark.parametrize("guessed", [False, True])
+def test_a_step_in_parts_is_the_step_as_a_whole(parts: int, guessed: bool) -> None:
+    consistency = GUESSES if guessed else None
+    whole, split = trained_in_parts(1, consistency), trained_in_parts(parts, consistency)
+    assert (whole.losses[-1] == trained_in_parts(1).losses[-1]) is not guessed
     np.testing.assert_allclose(split.losses, whole.losses, rtol=1e-5)
     for name, tensor in whole.weights.items():
         torch.testing.assert_close(split.weights[name], tensor, rtol=1e-4, atol=1e-6)
@@ -215,12 +223,14 @@ def run_noisy(recipe: Recipe, keeper: Keeper | None = None, diary: Diary | None 
                    keeper=keeper, observer=diary)  # fmt: skip
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "adam"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimiser": "adam"}, {"consistency": GUESSES}], ids=["adamw", "adam", "guess"]
+)
 def test_a_training_that_goes_on_is_the_one_that_never_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimiser: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(checkpoint, "PAUSE_S", 0)
-    recipe = Recipe(steps=20, batch_size=2, optimiser=optimiser, seed=4)
+    recipe = replace(Recipe(steps=20, batch_size=2, seed=4), **changes)
     judge, whole = Opinion(0.5, 0.6, 0.7), Diary()
     expected = run_noisy(recipe, diary=whole, judge=judge)
     path = tmp_path / "checkpoint"
