@@ -183,7 +183,7 @@ def _planned(options: BenchmarkOptions, grid: Grid) -> Iterator[Run]:
                 folder = _folder(options.folder / method.slug, fraction, seed)
                 training = _training(method, fraction, seed, folder, grid)
                 training = replace(training, overwrite=options.overwrite)
-                made = mark(versions()["comix"], _what_matters(training, sums))
+                made = mark(versions()["comix"], _what_matters(training, grid, sums))
                 marks = Marks(made, mark(test))
                 yield Run(method.name, fraction, seed, folder, training, options.test, marks)
 
@@ -220,12 +220,13 @@ def _hsi_alone(inputs: SceneInputs, grid: Grid) -> SceneInputs:
     )
 
 
-def _what_matters(training: TrainOptions, sums: Callable[[str], str]) -> dict[str, Any]:
-    """All that the model depends on, with checksums in place of the paths of files."""
+def _what_matters(training: TrainOptions, grid: Grid, sums: Callable[[str], str]) -> dict[str, Any]:
+    """All that the model depends on: checksums for paths, the grid for what it is made from."""
     told: dict[str, Any] = plain(training)
     for name in _NO_MATTER:
         del told[name]
     inputs = told["inputs"]
+    inputs["grid"] = [grid.crs.to_wkt(), *grid.transform[:6], *grid.shape]
     inputs["hsi"], inputs["x"] = sums(inputs["hsi"]), [sums(path) for path in inputs["x"]]
     if inputs["dtm"] is not None:
         inputs["dtm"] = sums(inputs["dtm"])

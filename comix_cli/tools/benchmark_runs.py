@@ -161,6 +161,8 @@ def carry_out(run: Run, progress: Progress) -> RunRecord:
         ComixError: An input cannot be used, or training cannot go on.
     """
     make_folder(run.folder)
+    # First of all: what an interruption leaves must never be taken for a run that is finished.
+    (run.folder / RECORD).unlink(missing_ok=True)
     made = read_document(run.folder / MADE)
     if made.get("mark") != run.marks.made or not (run.folder / MODEL).is_file():
         (run.folder / MADE).unlink(missing_ok=True)
