@@ -56,6 +56,8 @@ def test_methods_have_names_options_and_the_options_of_all_that_are_meant_for_th
         (("--method", "a: --preset nano", "--method", "a: --preset tiny"), "the same name"),
         (("--method", "a b:", "--method", "A-b:"), "are called alike"),
         (("--method", "***:"), "a folder cannot be called so"),
+        (("--method", "Table.md:"), "a folder cannot be called so"),
+        (("--models", ","), "names no model"),
         (("--models", "svm,forest"), "'forest' is none of"),
         (("--train-options", "--model svm"), "--model makes a method"),
         (("--seeds", "0"), "neither a number of seeds nor a list"),
@@ -107,20 +109,22 @@ def test_without_x_the_default_methods_are_those_that_need_none(
 def test_the_ablation_has_the_rows_of_the_paper_at_the_size_asked_for(
     benchmarked: Path, planned: list[Run], tmp_path: Path
 ) -> None:
-    size = ("--train-options", "--preset small")
+    # no row becomes another one by what all methods are given
+    size = ("--train-options", "--preset small --fusion average --hsi-blocks attention")
     comix(benchmarked, *SCENE, "--ablation", "--seeds", "5,", *size, "-o", tmp_path / "b")
     rows = {run.method: dict(run.training.model.changes) for run in planned}
-    averaged = {"fusion": "average"}
-    alone = {"cmfex": "none", **averaged}
+    whole = {"hsi_blocks": "3d", "x_blocks": "2d", "cmfex": "both", "fusion": "ffm"}
+    averaged = {**whole, "fusion": "average"}
+    alone = {**averaged, "cmfex": "none"}
     assert rows == {
-        "attention": {"hsi_blocks": "attention", "x_blocks": "attention", **alone},
-        "+ 2-D DCN": {"hsi_blocks": "2d", **alone},
+        "attention": {**alone, "hsi_blocks": "attention", "x_blocks": "attention"},
+        "+ 2-D DCN": {**alone, "hsi_blocks": "2d"},
         "+ 3-D DCN": alone,
-        "+ CMFeX spatial": {"cmfex": "spatial", **averaged},
-        "+ CMFeX spectral": {"cmfex": "spectral", **averaged},
+        "+ CMFeX spatial": {**averaged, "cmfex": "spatial"},
+        "+ CMFeX spectral": {**averaged, "cmfex": "spectral"},
         "+ CMFeX": averaged,
-        "+ FFM = CoMiX": {},
-        "HSI alone": {},
+        "+ FFM = CoMiX": whole,
+        "HSI alone": whole,
     }
     assert [run.seed for run in planned] == [5] * 8
     assert {run.training.model.preset for run in planned} == {"small"}
@@ -149,3 +153,68 @@ def test_the_project_file_says_what_the_scene_and_the_ground_truth_are(copied: P
     outcome = comix(copied, "benchmark", *QUICK, "-o", "b")
     assert outcome.code == 0, outcome.err
     assert times(copied / "b") == before
+
+
+def test_methods_are_trained_as_train_trains_them_in_this_folder(
+    copied: Path, planned: list[Run]
+) -> None:
+    (copied / "comix.toml").write_text(
+        '[compute]\nbatch-size = 3\n[train]\npreset = "small"\nsteps = 2000\ntrees = 7\n'
+        'validation = "none"\nseed = 9\nprecision = "float32"\noutput = "other.safetensors"\n'
+    )
+    shared = ("--train-options", "--steps 50")
+    bench(copied, "--seeds", "1", "--method", "own: --steps 5 --preset nano", "--models",
+          "comix,unet,random-forest", *shared, "-o", "p")  # fmt: skip
+    comix_, unet, forest, own = (run.training for run in planned)
+    assert (comix_.model.preset, own.model.preset) == ("small", "nano")
+    assert [each.recipe.steps for each in (comix_, unet, own)] == [50, 50, 5]
+    assert {each.recipe.batch_size for each in (comix_, unet, own)} == {3}
+    assert forest.pixel_recipe.trees == 7
+    for run in planned:
+        assert run.seed == run.training.recipe.seed == 0
+        assert (run.training.validation, run.training.precision) == ("none", "float32")
+        assert run.training.output == run.folder / "model.safetensors"
+
+    planned.clear()
+    bench(copied, "--seeds", "1", "--models", "comix", "-o", "p")
+    assert planned[0].training.recipe.steps == 2000
+
+
+def test_a_mistake_in_what_the_project_file_says_of_training_is_told(copied: Path) -> None:
+    (copied / "comix.toml").write_text("[train]\nstepz = 3\n")
+    outcome = bench(copied, "-o", "p")
+    assert outcome.code == 2
+    assert "comix.toml: [train] has no option 'stepz'" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("seeds", "expected"), [("[5]", [5]), ("[0, 2]", [0, 2]), ("2", [0, 1]), ('"4,"', [4])]
+)
+def test_lists_of_the_project_file_are_lists(
+    copied: Path, planned: list[Run], seeds: str, expected: list[int]
+) -> None:
+    (copied / "comix.toml").write_text(
+        f'[benchmark]\nseeds = {seeds}\nmodels = ["svm"]\nlabel-fractions = [0.5, 1]\n'
+    )
+    bench(copied, "-o", "p")
+    assert [(run.fraction, run.seed) for run in planned] == [
+        (share, seed) for share in (0.5, 1.0) for seed in expected
+    ]
+
+
+def test_shares_that_are_almost_alike_have_folders_of_their_own(
+    benchmarked: Path, planned: list[Run], tmp_path: Path
+) -> None:
+    shares = ("--label-fractions", "0.12345671,0.12345672")
+    bench(benchmarked, "--models", "svm", "--seeds", "1", *shares, "-o", str(tmp_path / "b"))
+    assert len({run.folder for run in planned}) == 2
+
+
+def test_processes_of_torchrun_are_sent_home(
+    benchmarked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    outcome = bench(benchmarked, "--models", "comix", "-o", "none")
+    assert outcome.code == 2
+    assert "start it without torchrun" in outcome.error
+    assert not (benchmarked / "none").exists()
