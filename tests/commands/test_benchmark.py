@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import time
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -18,6 +19,7 @@ from cli import comix
 from safetensors.torch import load_file
 from scenes import write_raster
 
+from comix_cli.learning.pixel_samples import draw_pixels
 from comix_cli.tools import benchmark_runs
 
 
@@ -252,3 +254,38 @@ def test_shares_of_the_labels_make_a_plot_and_all_labels_are_the_runs_that_are_t
     assert "│ 10 % " in outcome.out
     card = comix(copied, "info", "b/svm/labels-0.1/seed-2/model.safetensors", "--json")
     assert json.loads(card.out)["training"]["label_budget"]["fraction"] == 0.1
+
+    # fewer runs of the same folder: what is left out is told, and no file speaks of it
+    fewer = bench(copied, "--models", "svm", "--seeds", "1", *QUICK, "-o", "b")
+    assert fewer.code == 0, fewer.err
+    left_out = "7 finished runs of 'random-forest', 'svm' that this command does not ask for"
+    assert left_out in " ".join(fewer.err.split())
+    assert not list((copied / "b").glob("label_fractions.*"))
+
+
+def test_maps_with_data_in_different_places_are_told(copied: Path) -> None:
+    with rasterio.open(copied / "lidar.tif", "r+") as lidar:
+        heights = lidar.read()
+        heights[:, :, :9] = -1
+        lidar.nodata = -1
+        lidar.write(heights)
+    both, alone = (f"{name}: --model svm {more}" for name, more in (("a", ""), ("b", "--hsi-only")))
+    outcome = bench(copied, "--method", both, "--method", alone, "--seeds", "1", *QUICK, "-o", "h")
+    assert outcome.code == 0, outcome.err
+    pixels = [run["record"]["figures"]["pixels"] for run in document(copied / "h")["runs"]]
+    assert pixels[0] < pixels[1]
+    said = "Not all maps have data on the same pixels"
+    assert said in " ".join(outcome.out.split())
+    assert said in (copied / "h" / "table.md").read_text()
+
+
+def test_drawing_pixels_is_a_part_of_training(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(*arguments: Any, **more: Any) -> Any:
+        time.sleep(0.5)
+        return draw_pixels(*arguments, **more)
+
+    monkeypatch.setattr("comix_cli.tools.fitting.draw_pixels", slowly)
+    assert bench(copied, "--models", "svm", "--seeds", "1", *QUICK, "-o", "i").code == 0
+    assert document(copied / "i")["methods"][0]["training_seconds"]["mean"] >= 0.5
