@@ -2,8 +2,8 @@
 
 `[scene]` and `[compute]` speak to every command that has such options; `[split]`, `[train]`,
 `[classify]`, `[sample]`, `[evaluate]` and `[benchmark]` to that command alone, but that the map of
-`[evaluate]` is also the one to sample, and a benchmark trains on the ground truth of `[train]` and
-judges by that of `[evaluate]`.
+`[evaluate]` is also the one to sample, and a benchmark trains its methods as `[train]` says and
+judges them by the ground truth of `[evaluate]`.
 Keys are the long names of the options, with `-` or `_`. What is given on the command line wins.
 Paths are relative to the folder of the file, which is the folder that comix runs in.
 """
@@ -22,6 +22,8 @@ COMMANDS = ("split", "train", "classify", "sample", "evaluate", "benchmark")
 SCENE_KEYS = ("hsi", "x", "dtm", "src_crs", "resampling", "like", "res", "dst_crs", "bounds")
 COMPUTE_KEYS = ("device", "threads", "batch_size")
 TRUTH_KEYS = ("gt", "field", "layer", "gt_crs", "all_touched", "min_coverage")
+# What [train] says that the methods of a benchmark have in common; the rest is a method's own.
+_OF_ALL_METHODS = ("inputs", *SCENE_KEYS[1:], *TRUTH_KEYS, "device", "threads", "precision")
 # What [evaluate] calls the ground truth that judges, and what a benchmark does.
 _JUDGES = {"gt": "test", "field": "test_field", "layer": "test_layer"}
 # What [evaluate] says of the map holds for whatever looks at it.
@@ -52,7 +54,7 @@ def read_project(folder: Path) -> Defaults:
     compute = sections.get("compute", {})
     evaluate = sections.get("evaluate", {})
     training = sections.get("train", {})
-    truth = {key: value for key, value in training.items() if key in TRUTH_KEYS}
+    common = {key: value for key, value in training.items() if key in _OF_ALL_METHODS}
     judges = {_JUDGES[key]: value for key, value in evaluate.items() if key in _JUDGES}
     # Chips of a step and windows of a map are the methods' own business.
     machine = {key: value for key, value in compute.items() if key != "batch_size"}
@@ -63,7 +65,7 @@ def read_project(folder: Path) -> Defaults:
         "classify": {**scene, **compute, **sections.get("classify", {})},
         "sample": _renamed({**of_map, **sections.get("sample", {})}, "map", "map_path"),
         "evaluate": _renamed(evaluate, "map", "map_path"),
-        "benchmark": {**scene, **machine, **truth, **judges, **sections.get("benchmark", {})},
+        "benchmark": {**scene, **machine, **common, **judges, **sections.get("benchmark", {})},
     }
 
 

@@ -28,7 +28,9 @@ from comix_cli.commands.options import (
     truth_options,
 )
 from comix_cli.commands.train import NETWORKS, PIXEL_MODELS
+from comix_cli.commands.train import command as train_command
 from comix_cli.errors import RunsError, UsageError, counted
+from comix_cli.project import read_project
 
 if TYPE_CHECKING:
     from comix_cli.tools.benchmark import BenchmarkMethod
@@ -39,27 +41,48 @@ if TYPE_CHECKING:
 _WIDTH = 100
 
 
+class _Commas(click.types.StringParamType):
+    """Text with commas. A list of comix.toml becomes one, with a comma after each of its items."""
+
+    name = "list"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,  # noqa: ARG002 - the interface of click
+        ctx: click.Context | None,  # noqa: ARG002
+    ) -> str:
+        """The text that is given, or that says the same as the list."""
+        return "".join(f"{each}," for each in value) if isinstance(value, list) else str(value)
+
+
+def _items(value: str) -> list[str]:
+    return [item for part in value.split(",") if (item := part.strip())]
+
+
 def _models(
     ctx: click.Context, param: click.Parameter, value: str | None
 ) -> tuple[str, ...] | None:
     """`comix,unet` as names of models."""
     if value is None:
         return None
-    names = tuple(name.strip() for name in value.split(","))
+    names = _items(value)
     for name in names:
         if name not in NETWORKS + PIXEL_MODELS:
             known = ", ".join(NETWORKS + PIXEL_MODELS)
             raise click.BadParameter(f"'{name}' is none of {known}", ctx=ctx, param=param)
+    if not names:
+        raise click.BadParameter("names no model", ctx=ctx, param=param)
     return tuple(dict.fromkeys(names))
 
 
 def _seeds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
     """`3` as 0, 1, 2; `0,5,7` as they are, and `5,` as the seed 5 alone."""
     try:
-        numbers = tuple(int(part) for part in str(value).split(",") if part.strip())
+        numbers = tuple(map(int, _items(value)))
     except ValueError:
         numbers = ()
-    if len(numbers) == 1 and "," not in str(value):
+    if len(numbers) == 1 and "," not in value:
         numbers = tuple(range(numbers[0]))
     if not numbers or min(numbers) < 0:
         raise click.BadParameter(
@@ -73,7 +96,7 @@ def _fractions(ctx: click.Context, param: click.Parameter, value: str | None) ->
     if value is None:
         return (1.0,)
     try:
-        shares = sorted({float(part) for part in str(value).split(",")})
+        shares = sorted(set(map(float, _items(value))))
     except ValueError:
         shares = []
     if not shares or not all(0 < share <= 1 for share in shares):
@@ -89,7 +112,8 @@ def _fractions(ctx: click.Context, param: click.Parameter, value: str | None) ->
 @scene_options
 @truth_options("to learn from")
 @click.option("--test", required=True, metavar="FILE",
-              help="Ground truth that judges every map.")  # fmt: skip
+              help="Ground truth that judges every map; --gt-crs, --all-touched and "
+                   "--min-coverage hold for it too.")  # fmt: skip
 @click.option("--test-field", metavar="NAME",
               help="Its attribute that holds the class.  [default: as in --gt]")  # fmt: skip
 @click.option("--test-layer", metavar="NAME", help="Its layer, where it has several.")
@@ -97,7 +121,7 @@ def _fractions(ctx: click.Context, param: click.Parameter, value: str | None) ->
               show_default=True, metavar="FOLDER",
               help="Where everything is written; what is there already is not done "
                    "again.")  # fmt: skip
-@click.option("--models", metavar="NAME,...", callback=_models,
+@click.option("--models", type=_Commas(), metavar="NAME,...", callback=_models,
               help="A method for each of these models, as 'comix train' trains it.  [default: "
                    f"{','.join(DEFAULT_MODELS)}, unless there are --method or "
                    "--ablation]")  # fmt: skip
@@ -109,12 +133,14 @@ def _fractions(ctx: click.Context, param: click.Parameter, value: str | None) ->
 )
 @click.option("--train-options", "shared", default="", metavar="'OPTIONS'",
               help="Options of 'comix train' for every method that they are meant for, and that "
-                   "does not say otherwise.")  # fmt: skip
-@click.option("--seeds", default="3", show_default=True, metavar="NUMBER|LIST", callback=_seeds,
+                   "does not say otherwise.  [default: [train] of comix.toml]")  # fmt: skip
+@click.option("--seeds", type=_Commas(), default="3", show_default=True, metavar="NUMBER|LIST",
+              callback=_seeds,
               help="Train each method with so many seeds, or with those of a list: "
                    "0,5,7.")  # fmt: skip
-@click.option("--label-fractions", "fractions", metavar="SHARE,...", callback=_fractions,
-              help="Train each method and seed with these shares of the labels: "
+@click.option("--label-fractions", "fractions", type=_Commas(), metavar="SHARE,...",
+              callback=_fractions,
+              help="Train each method and seed with these shares of the labels that train: "
                    "0.4,0.6,0.8,1.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @precision_option
@@ -132,7 +158,8 @@ def command(state: CommonState, /, **values: Any) -> None:
     comix benchmark hsi.tif lidar.tif --gt train.gpkg --test test.gpkg \\
         --models comix,svm --method "small: --preset small" --train-options "--steps 800"
 
-    All methods have the same scene, labels and seeds. It can be stopped at any time: the same
+    All methods have the same scene, labels and seeds, and are trained as 'comix train' trains them
+    in this folder, with what [train] of comix.toml says. It can be stopped at any time: the same
     command goes on, and finished runs stay. A run that fails leaves its cell empty, and the exit
     code is 3. Measure times on a quiet machine: what else it does slows some methods more than
     others.
@@ -183,7 +210,10 @@ def _methods(values: dict[str, Any]) -> tuple[BenchmarkMethod, ...]:
     lines = dict(named)
     if len(lines) < len(named):
         raise UsageError("two methods have the same name", remedy="give each a name of its own")
-    return parse_methods(lines, {name: values[name] for name in OF_ALL}, values["shared"])
+    common = {name: values[name] for name in OF_ALL}
+    section = read_project(Path.cwd()).get("train", {})
+    project = train_command.by_parameter(section, "train")
+    return parse_methods(lines, common, values["shared"], project)
 
 
 def _test(values: dict[str, Any]) -> TruthOptions:
@@ -214,8 +244,7 @@ def _print(outcomes: Sequence[Outcome]) -> None:
 def _print_sheet(page: Sheet, corner: str) -> None:
     rows = [[line.label, *_marked(line)] for block in page.blocks for line in block]
     print_table("", [corner, *page.columns], rows)
-    marked = any(any(line.best) for block in page.blocks for line in block)
-    best = " * marks the best of a row." if marked else ""
+    best = " * marks the best of a row." if page.has_best else ""
     click.echo(textwrap.fill(f"{page.caption}{best}", _WIDTH) + "\n")
 
 

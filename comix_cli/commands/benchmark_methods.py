@@ -27,24 +27,34 @@ OF_ALL = (
 # What the benchmark decides for every run.
 _DECIDED = {"output": Path("model.safetensors"), "resume": True, "logs": None, "overwrite": False,
             "seed": 0}  # fmt: skip
+
+
+def _comix(hsi_blocks: str, x_blocks: str, cmfex: str, fusion: str) -> str:
+    """CoMiX of these parts, whatever is asked for of all methods."""
+    return (
+        f"--model comix --hsi-blocks {hsi_blocks} --x-blocks {x_blocks} --cmfex {cmfex} "
+        f"--fusion {fusion}"
+    )
+
+
+_WHOLE = _comix("3d", "2d", "both", "ffm")
 # The rows of the paper's Table VIII, each with one thing more than the one before it, from two
 # branches that do not talk and are averaged; then the HSI without a second sensor.
-_ALONE = "--cmfex none --fusion average"
 ABLATION = {
-    "attention": f"--x-blocks attention --hsi-blocks attention {_ALONE}",
-    "+ 2-D DCN": f"--hsi-blocks 2d {_ALONE}",
-    "+ 3-D DCN": _ALONE,
-    "+ CMFeX spatial": "--cmfex spatial --fusion average",
-    "+ CMFeX spectral": "--cmfex spectral --fusion average",
-    "+ CMFeX": "--fusion average",
-    "+ FFM = CoMiX": "",
-    "HSI alone": "--hsi-only",
+    "attention": _comix("attention", "attention", "none", "average"),
+    "+ 2-D DCN": _comix("2d", "2d", "none", "average"),
+    "+ 3-D DCN": _comix("3d", "2d", "none", "average"),
+    "+ CMFeX spatial": _comix("3d", "2d", "spatial", "average"),
+    "+ CMFeX spectral": _comix("3d", "2d", "spectral", "average"),
+    "+ CMFeX": _comix("3d", "2d", "both", "average"),
+    "+ FFM = CoMiX": _WHOLE,
+    "HSI alone": f"--hsi-only {_WHOLE}",
 }
 _HSI_ONLY = click.Option(["--hsi-only"], is_flag=True)
 
 
 def parse_methods(
-    lines: Mapping[str, str], common: Mapping[str, Any], shared: str
+    lines: Mapping[str, str], common: Mapping[str, Any], shared: str, project: Mapping[str, Any]
 ) -> tuple[BenchmarkMethod, ...]:
     """Methods of their names and command lines.
 
@@ -53,11 +63,13 @@ def parse_methods(
         common: The values of the parameters `OF_ALL`.
         shared: Options that every method has which they are meant for, unless its own say
             otherwise.
+        project: What `comix train` has as its defaults in this folder, by parameter; the options
+            above win.
 
     Raises:
         UsageError: An option is not known, is not for a method, or is for another model.
     """
-    given = _shared(shared)
+    given = {**project, **_shared(shared)}
     return tuple(_method(name, line, common, given) for name, line in lines.items())
 
 
@@ -99,7 +111,7 @@ def _method(
     from comix_cli.tools.benchmark import BenchmarkMethod
 
     where = f"method '{name}'"
-    model = _parsed(where, line, {}).params["model"]
+    model = _parsed(where, line, given).params["model"]
     meant = {key: v for key, v in given.items() if model in MEANT_FOR.get(key, (model,))}
     context = _parsed(where, line, meant)
     values = {**common, **_DECIDED, **context.params}

@@ -32,6 +32,10 @@ def _console(*, stderr: bool) -> Console:
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
+# Work may come in steps of hours, and its pace is that of all of it.
+_PACE_S = 30 * 24 * 3600.0
+
+
 class _Bar:
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress, self._task = progress, task
@@ -133,6 +137,7 @@ class Display:
             _TimeColumn(table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[status]}", table_column=Column(no_wrap=True)),
             console=self._console,
+            speed_estimate_period=_PACE_S,
             expand=True,
             transient=self._verbosity <= 0,
             disable=self._verbosity < 0,

@@ -124,11 +124,11 @@ class ProjectCommand(click.Command):
     ) -> click.Context:
         """Parse a command line; what it does not say, the project file says."""
         section = read_project(Path.cwd()).get(info_name or "", {})
-        extra["default_map"] = self._by_parameter(section, info_name)
+        extra["default_map"] = self.by_parameter(section, info_name)
         return super().make_context(info_name, args, parent, **extra)
 
-    def _by_parameter(self, section: Mapping[str, Any], command: str | None) -> dict[str, Any]:
-        """The section with the names of parameters in place of those of options.
+    def by_parameter(self, section: Mapping[str, Any], command: str | None) -> dict[str, Any]:
+        """A section of comix.toml with the names of parameters in place of those of options.
 
         Raises:
             UsageError: The command has no such option, or the value cannot be meant.

@@ -104,7 +104,8 @@ recipe_options = chain(
                  show_default=True,
                  help="How networks are trained, if no option says otherwise: ours, or the paper's "
                       "(Adam, polynomial schedule, nothing else)."),
-    click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps.  [default: 300]"),
+    click.option("--steps", type=click.IntRange(min=1),
+                 help="Optimiser steps.  [default: 200; paper: 400]"),
     click.option("--max-minutes", type=FiniteRange(min=0, min_open=True), metavar="MINUTES",
                  help="Finish the schedule within this time, with fewer steps if need be."),
     click.option("--chip", type=click.IntRange(min=8), metavar="PIXELS",
@@ -115,7 +116,7 @@ recipe_options = chain(
     click.option("--accumulate", type=click.IntRange(min=1), metavar="PARTS",
                  help="Compute the chips of a step in so many parts.  [default: 1]"),
     click.option("--learning-rate", type=FiniteRange(min=0, min_open=True),
-                 help="Peak of the schedule.  [default: 0.002; paper: 0.001]"),
+                 help="Peak of the schedule.  [default: 0.004; paper: 0.001]"),
     click.option("--optimiser", "--optimizer", type=click.Choice(("adamw", "adam")),
                  help="[default: adamw; paper: adam]"),
     click.option("--schedule", type=click.Choice(("cosine", "polynomial")),

@@ -6,7 +6,6 @@ What scikit-learn has fitted is brought into tensors by `pixel_tensors.py` and a
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -88,7 +87,6 @@ def fit_pixels(
     Raises:
         TrainingError: The pixels do not suffice for a grid search.
     """
-    start = time.monotonic()
     kind, threads = KINDS[model], torch.get_num_threads()
     tried: list[_Tried] = []
     if recipe.grid_search:
@@ -103,7 +101,6 @@ def fit_pixels(
         "samples": len(samples.classes),
         "settings": {name: taken[name] for name in kind.grid(spec.features)},
         "search": [asdict(each) for each in tried],
-        "seconds": round(time.monotonic() - start, 1),
     }
     return FittedModel(found, weights, record)
 

@@ -50,7 +50,8 @@ class TrainingResult:
     Attributes:
         weights: The averaged weights: the last ones, or the best where patience has ended.
         losses: Mean loss of every step.
-        seconds: Wall-clock time of the loop, of all runs together where it was resumed.
+        seconds: Wall-clock time of the loop without looks of the validation, of all runs together
+            where it was resumed.
         stopped_early: Whether patience has ended it.
     """
 
@@ -156,8 +157,7 @@ class Run:
         if self._observer is not None:
             self._observer.step(self.steps, self._losses[-1], speed, self.clock.seconds)
         if self._judge is not None and self._looks.is_due(self.clock.done(self.steps)):
-            with self.clock.kept_free_at_the_end():
-                self._look(self._judge)
+            self._look(self._judge)
 
     def finish(self) -> None:
         """Look once more where the last look was not at the end."""
@@ -165,7 +165,7 @@ class Run:
             self._look(self._judge)
 
     def _look(self, judge: Judge) -> None:
-        with self.parts.paused():
+        with self.clock.look(), self.parts.paused():
             found = judge(self.steps, self._average.state())
         self._looks.remember(self.steps, found, self._average.state())
         if self._observer is not None:
@@ -173,7 +173,7 @@ class Run:
 
     def status(self) -> str:
         """What the progress bar says."""
-        speed = self._recipe.batch_size * self.steps / max(self.clock.seconds, 1e-9)
+        speed = self._recipe.batch_size * self.steps / max(self.clock.learning, 1e-9)
         found = self._looks.last
         said = "" if found is None else f" validation {100 * found:.1f} %"
         return f"loss {_recent(self._losses):.3f} {speed:.1f} chips/s{said}"
@@ -182,7 +182,7 @@ class Run:
         """What came of it."""
         early = self._looks.patience_is_over
         weights = self._looks.best if early and self._looks.best else self._average.state()
-        return TrainingResult(weights, tuple(self._losses), self.clock.seconds, early)
+        return TrainingResult(weights, tuple(self._losses), self.clock.learning, early)
 
     def snapshot(self) -> Snapshot:
         """Where the training stands now, between two steps."""
@@ -200,6 +200,7 @@ class Run:
         facts = {
             "losses": self._losses,
             "seconds": self.clock.seconds,
+            "looking": self.clock.looking,
             "updates": self._average.updates,
             "looks": self._looks.to_json(),
             "history": [] if self._judge is None else self._judge.history,
@@ -220,7 +221,7 @@ class Run:
         torch.set_rng_state(found.tensors["random/torch"])
         self._looks.restore(facts["looks"], found.part("best"))
         self._losses = [float(loss) for loss in facts["losses"]]
-        self.clock.go_on_from(float(facts["seconds"]))
+        self.clock.go_on_from(float(facts["seconds"]), float(facts.get("looking", 0)))
         self.parts.random_state = facts["sampler"]
         if self._judge is not None:
             self._judge.history[:] = facts["history"]

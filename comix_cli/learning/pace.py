@@ -67,29 +67,42 @@ class Looks:
 
 
 class Clock:
-    """Knows how much of the training is over, by steps and by the wall clock."""
+    """Knows how much of the training is over, by steps and by the wall clock.
+
+    Attributes:
+        looking: Seconds that looks of the validation have taken.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
         self._start = time.monotonic()
         self._shown = 0.0
         self._reserved = 0.0
+        self.looking = 0.0
 
-    def go_on_from(self, seconds: float) -> None:
-        """Count what an earlier run has taken."""
+    def go_on_from(self, seconds: float, looking: float) -> None:
+        """Count what an earlier run has taken, and what of that its looks have."""
         self._start = time.monotonic() - seconds
+        self.looking = looking
 
     @contextmanager
-    def kept_free_at_the_end(self) -> Iterator[None]:
+    def look(self) -> Iterator[None]:
         """What is done once more after the last step, and has to fit into the budget too."""
         before = self.seconds
         yield
-        self._reserved = max(self._reserved, self.seconds - before)
+        taken = self.seconds - before
+        self._reserved = max(self._reserved, taken)
+        self.looking += taken
 
     @property
     def seconds(self) -> float:
         """Wall-clock seconds since the beginning."""
         return time.monotonic() - self._start
+
+    @property
+    def learning(self) -> float:
+        """Wall-clock seconds without looks of the validation."""
+        return self.seconds - self.looking
 
     def done(self, steps: int) -> float:
         """Share in [0, 1] of the training that is over; at least one step is always made."""

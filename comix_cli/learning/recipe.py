@@ -52,13 +52,13 @@ class Recipe:
         seed: Fixes everything random.
     """
 
-    steps: int = 300
+    steps: int = 200
     max_minutes: float | None = None
     chip: int = 64
     batch_size: int = 4
     accumulate: int = 1
     optimiser: Optimiser = "adamw"
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     schedule: Schedule = "cosine"
     weight_decay: float = 0.01
     warmup: float = 0.1
@@ -82,6 +82,7 @@ class Recipe:
 # they lie in the scene; 1e-3 is its rate for Berlin. Warm-up and power are those of CMX, which it
 # builds on.
 PAPER: Final = Recipe(
+    steps=400,
     chip=128,
     optimiser="adam",
     learning_rate=1e-3,

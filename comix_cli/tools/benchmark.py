@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -20,13 +21,14 @@ from comix_cli.progress import Progress, Task
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.raster import checksum
 from comix_cli.scene.stack import GridOptions
-from comix_cli.tools.benchmark_files import is_benchmark, write_summary
+from comix_cli.tools.benchmark_files import FILES, is_benchmark, write_summary
 from comix_cli.tools.benchmark_runs import (
     MODEL,
     Marks,
     Outcome,
     Run,
     carry_out,
+    finished_besides,
     finished_record,
     mark,
     marks_in,
@@ -74,7 +76,7 @@ class BenchmarkOptions:
         test: The ground truth that judges. Without a field, the one that the models learn from.
         folder: Where everything is written.
         seeds: Every method is trained once with each.
-        fractions: Shares of the training labels; every method and seed is trained with each.
+        fractions: Shares of the labels that train; every method and seed is trained with each.
         overwrite: Replace runs in the folder that were done with other options.
     """
 
@@ -110,25 +112,43 @@ def benchmark(options: BenchmarkOptions, progress: Progress) -> list[Outcome]:
 
     Raises:
         ComixError: An input cannot be used, or the folder holds runs with other options.
-        UsageError: Methods that cannot be told apart, or that cannot be trained.
+        UsageError: Methods that cannot be told apart, or that cannot be trained; or several
+            processes.
     """
+    _refuse_several_processes()
     check_methods(options)
     grid = _check_inputs(options, progress)
     runs = list(_planned(options, grid))
     _check_folder(options, runs)
+    _tell_of_others(options.folder, runs, progress)
     outcomes = [Outcome(run, finished_record(run)) for run in runs]
     write_summary(outcomes, options.folder)
+    missing = [place for place, outcome in enumerate(outcomes) if outcome.record is None]
+    _warm_up([runs[place] for place in missing])
     told_once = _EachOnce(progress)
-    _warm_up([outcome.run for outcome in outcomes if outcome.record is None])
-    with progress.task("benchmark", len(runs)) as task:
-        for number, (run, outcome) in enumerate(zip(runs, list(outcomes), strict=True)):
-            task.advance(0, status=f"{number + 1}/{len(runs)} {run.label}")
-            if outcome.record is None:
-                outcomes[number] = _attempt(run, told_once)
-                _tell(outcomes[number], f"{number + 1}/{len(runs)}", progress)
-                write_summary(outcomes, options.folder)
+    # What is finished already would be taken for a measure of the pace.
+    with progress.task("benchmark", len(missing)) as task:
+        for number, place in enumerate(missing, start=1):
+            label = f"{number}/{len(missing)} {runs[place].label}"
+            task.advance(0, status=label)
+            outcomes[place] = _attempt(runs[place], told_once)
+            _tell(outcomes[place], label, progress)
+            write_summary(outcomes, options.folder)
             task.advance()
     return outcomes
+
+
+def _refuse_several_processes() -> None:
+    """Refuse to do every run as often as torchrun has started processes.
+
+    Raises:
+        UsageError: It has started several.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            "a benchmark does its runs in one process, and torchrun has started several",
+            remedy="start it without torchrun",
+        )
 
 
 def check_methods(options: BenchmarkOptions) -> None:
@@ -140,10 +160,11 @@ def check_methods(options: BenchmarkOptions) -> None:
     taken: dict[str, str] = {}
     for method in options.methods:
         slug = method.slug
-        if not slug or len(slug) > _LONGEST_NAME:
+        if not slug or len(slug) > _LONGEST_NAME or slug in FILES:
             raise UsageError(
                 f"method '{method.name}': a folder cannot be called so",
-                remedy=f"give it a name with letters in it, of at most {_LONGEST_NAME}",
+                remedy=f"give it a name with letters in it, of at most {_LONGEST_NAME}, that is no "
+                "file of a benchmark",
             )
         if slug in taken:
             raise UsageError(
@@ -157,7 +178,7 @@ def check_methods(options: BenchmarkOptions) -> None:
             raise UsageError(
                 f"method '{method.name}': has a label budget of its own, and --label-fractions "
                 "gives one to every method",
-                remedy="leave one of them out",
+                remedy="leave one of them out, here or in [train] of comix.toml",
             )
 
 
@@ -183,13 +204,13 @@ def _planned(options: BenchmarkOptions, grid: Grid) -> Iterator[Run]:
                 folder = _folder(options.folder / method.slug, fraction, seed)
                 training = _training(method, fraction, seed, folder, grid)
                 training = replace(training, overwrite=options.overwrite)
-                made = mark(versions()["comix"], _what_matters(training, sums))
+                made = mark(versions()["comix"], _what_matters(training, grid, sums))
                 marks = Marks(made, mark(test))
                 yield Run(method.name, fraction, seed, folder, training, options.test, marks)
 
 
 def _folder(folder: Path, fraction: float, seed: int) -> Path:
-    share = folder if fraction == 1 else folder / f"labels-{fraction:g}"
+    share = folder if fraction == 1 else folder / f"labels-{fraction!r}"
     return share / f"seed-{seed}"
 
 
@@ -220,12 +241,13 @@ def _hsi_alone(inputs: SceneInputs, grid: Grid) -> SceneInputs:
     )
 
 
-def _what_matters(training: TrainOptions, sums: Callable[[str], str]) -> dict[str, Any]:
-    """All that the model depends on, with checksums in place of the paths of files."""
+def _what_matters(training: TrainOptions, grid: Grid, sums: Callable[[str], str]) -> dict[str, Any]:
+    """All that the model depends on: checksums for paths, the grid for what it is made from."""
     told: dict[str, Any] = plain(training)
     for name in _NO_MATTER:
         del told[name]
     inputs = told["inputs"]
+    inputs["grid"] = [grid.crs.to_wkt(), *grid.transform[:6], *grid.shape]
     inputs["hsi"], inputs["x"] = sums(inputs["hsi"]), [sums(path) for path in inputs["x"]]
     if inputs["dtm"] is not None:
         inputs["dtm"] = sums(inputs["dtm"])
@@ -264,6 +286,17 @@ def _is_own(run: Run) -> bool:
     return made in (None, run.marks.made) and judged in (None, run.marks.judged)
 
 
+def _tell_of_others(folder: Path, runs: Sequence[Run], progress: Progress) -> None:
+    """Say what the summary of these runs replaces without containing it."""
+    others = finished_besides(folder, runs)
+    if others:
+        progress.warn(
+            f"{folder}: the table leaves out {counted(len(others), 'finished run')} of "
+            f"{listed(sorted(set(others)))} that this command does not ask for; one command with "
+            "all methods, seeds and shares puts them side by side"
+        )
+
+
 def _warm_up(runs: Sequence[Run]) -> None:
     """Compile and import now what only the first of the runs would wait for."""
     models = {run.training.model.model for run in runs}
@@ -286,8 +319,7 @@ def _attempt(run: Run, progress: Progress) -> Outcome:
         return Outcome(run, error=said)
 
 
-def _tell(outcome: Outcome, number: str, progress: Progress) -> None:
-    label = f"{number} {outcome.run.label}"
+def _tell(outcome: Outcome, label: str, progress: Progress) -> None:
     if outcome.record is None:
         progress.warn(f"{label} failed: {outcome.error}")
         return

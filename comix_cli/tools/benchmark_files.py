@@ -47,6 +47,7 @@ JSON_NAME, CSV_NAME, LATEX_NAME, MARKDOWN_NAME = (
     "benchmark.json", "benchmark.csv", "table.tex", "table.md",
 )  # fmt: skip
 POINTS_NAME, PLOT_NAME = "label_fractions.csv", "label_fractions.png"
+FILES = (JSON_NAME, CSV_NAME, LATEX_NAME, MARKDOWN_NAME, POINTS_NAME, PLOT_NAME)
 COLUMNS = ("method", "label_fraction", "seed", "figure", "class", "value")
 _PER_CLASS = (PRODUCERS, "users_accuracy", "f1", "iou")
 
@@ -57,7 +58,7 @@ def is_benchmark(folder: Path) -> bool:
 
 
 def write_summary(outcomes: Sequence[Outcome], folder: Path) -> None:
-    """Write every file anew.
+    """Write every file anew; those about shares of the labels go where there is one share only.
 
     Raises:
         OutputError: One cannot be written.
@@ -69,13 +70,22 @@ def write_summary(outcomes: Sequence[Outcome], folder: Path) -> None:
         LATEX_NAME: to_latex(sheets),
         MARKDOWN_NAME: to_markdown(sheets),
     }
-    methods = summaries(outcomes)
-    if len({method.fraction for method in methods}) > 1:
-        texts[POINTS_NAME] = benchmark_plot.to_csv(methods)
     for name, text in texts.items():
         write_atomic_text(folder / name, text)
-    if POINTS_NAME in texts and any(method.records for method in methods):
+    _write_shares(summaries(outcomes), folder)
+
+
+def _write_shares(methods: Sequence[Summary], folder: Path) -> None:
+    """The points and the plot of several shares; what another command has left is removed."""
+    several = len({method.fraction for method in methods}) > 1
+    if several:
+        write_atomic_text(folder / POINTS_NAME, benchmark_plot.to_csv(methods))
+    else:
+        (folder / POINTS_NAME).unlink(missing_ok=True)
+    if several and any(method.records for method in methods):
         benchmark_plot.draw(methods, folder / PLOT_NAME)
+    else:
+        (folder / PLOT_NAME).unlink(missing_ok=True)
 
 
 def found_sheets(outcomes: Sequence[Outcome]) -> list[Sheet]:
@@ -94,7 +104,7 @@ def to_latex(sheets: Sequence[Sheet]) -> str:
     """Tables with the rules of booktabs, the best of each row bold."""
     tables = [
         latex_table(
-            f"{page.caption} The best of each row is bold.".replace(" x ", " × "),
+            _latex_caption(page),
             label="benchmark" if number == 1 else f"benchmark-{number}",
             columns="l" + "r" * len(page.columns),
             head=["Class", *map(escaped, page.columns)],
@@ -103,6 +113,11 @@ def to_latex(sheets: Sequence[Sheet]) -> str:
         for number, page in enumerate(sheets, start=1)
     ]
     return "% needs \\usepackage{booktabs}\n" + "\n".join(tables)
+
+
+def _latex_caption(page: Sheet) -> str:
+    best = " The best of each row is bold." if page.has_best else ""
+    return f"{page.caption}{best}".replace(" x ", " × ")
 
 
 def _latex_row(line: Line) -> list[str]:

@@ -92,7 +92,7 @@ def _scale(axes: Axes, shares: Sequence[float]) -> None:
         axes.set_xscale("log")
         axes.minorticks_off()
     axes.set_xticks(shares, [f"{share:g}" for share in shares])
-    axes.set(xlabel="training labels used (%)", ylabel="overall accuracy (%)")
+    axes.set(xlabel="share of the labels that train (%)", ylabel="overall accuracy (%)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.9")
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class Run:
 
     Attributes:
         method: The name of its method.
-        fraction: Share of the training labels, above 0 and at most 1.
+        fraction: Share of the labels that train, above 0 and at most 1.
         seed: Fixes everything random.
         folder: Where its files are.
         training: How to train; its output lies in the folder.
@@ -79,7 +79,9 @@ class Run:
     @property
     def label(self) -> str:
         """What it is called in messages."""
-        share = "" if self.fraction == 1 else f", {100 * self.fraction:g} % of the labels"
+        share = (
+            "" if self.fraction == 1 else f", {100 * self.fraction:g} % of the labels that train"
+        )
         return f"{self.method}{share}, seed {self.seed}"
 
 
@@ -92,9 +94,11 @@ class RunRecord:
         figures: Overall accuracies, `mean_f1`, `pixels` and `per_class` of the report.
         spec: The model, as its file describes it.
         window: Side of its windows in pixels.
-        training_seconds: Wall-clock time of the training loop, or of fitting.
+        training_seconds: Wall-clock time of reading what is learnt from and of learning, without
+            looks of the validation.
         mapping_seconds: Wall-clock time from opening the rasters to the finished map.
-        device: What computed.
+        training_device: What trained.
+        device: What mapped.
         threads: CPU threads that computed.
         versions: Versions of comix and of libraries.
         date: When it was finished.
@@ -106,6 +110,7 @@ class RunRecord:
     window: int
     training_seconds: float
     mapping_seconds: float
+    training_device: str
     device: str
     threads: int
     versions: Mapping[str, str]
@@ -154,6 +159,14 @@ def finished_record(run: Run) -> RunRecord | None:
     return record if record.marks == run.marks and (run.folder / REPORT).is_file() else None
 
 
+def finished_besides(folder: Path, runs: Iterable[Run]) -> list[str]:
+    """The method of each finished run in the folder of a benchmark that is none of these."""
+    own = {run.folder for run in runs}
+    others = (path for path in folder.glob(f"*/**/{RECORD}") if path.parent not in own)
+    documents = map(read_document, others)
+    return [str(found.get("method")) for found in documents if found.get("kind") == KIND]
+
+
 def carry_out(run: Run, progress: Progress) -> RunRecord:
     """Train, map, evaluate; what is there already of this very run is not done again.
 
@@ -161,6 +174,8 @@ def carry_out(run: Run, progress: Progress) -> RunRecord:
         ComixError: An input cannot be used, or training cannot go on.
     """
     make_folder(run.folder)
+    # First of all: what an interruption leaves must never be taken for a run that is finished.
+    (run.folder / RECORD).unlink(missing_ok=True)
     made = read_document(run.folder / MADE)
     if made.get("mark") != run.marks.made or not (run.folder / MODEL).is_file():
         (run.folder / MADE).unlink(missing_ok=True)
@@ -228,6 +243,7 @@ def _finish(
         window=card.window,
         training_seconds=float(card.training["seconds"]),
         mapping_seconds=made["mapping_seconds"],
+        training_device=made["training_device"],
         device=made["device"],
         threads=made["threads"],
         versions=versions(),
@@ -247,7 +263,12 @@ def _machine(run: Run) -> dict[str, Any]:
     """What computes. The threads are those that the training has set."""
     device = choose_device(run.training.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return {"device": name, "threads": torch.get_num_threads(), "cores": os.cpu_count()}
+    return {
+        "training_device": "cpu" if run.training.model.at_once else name,
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+    }
 
 
 def _note(run: Run, made: dict[str, Any]) -> dict[str, Any]:

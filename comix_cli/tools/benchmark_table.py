@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -54,7 +54,7 @@ class Summary:
 
     Attributes:
         name: The method.
-        fraction: Share of the training labels.
+        fraction: Share of the labels that train.
         seeds: The seeds that are wanted.
         records: What came of each seed that is finished.
         difference: Overall accuracy less that of the first method, over the seeds that both have.
@@ -67,6 +67,11 @@ class Summary:
     records: Mapping[int, RunRecord]
     difference: Cell | None
     size: Size | None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of its runs are finished."""
+        return len(self.records) == len(self.seeds)
 
     @property
     def column(self) -> Method:
@@ -110,6 +115,11 @@ class Sheet:
     caption: str
     columns: tuple[str, ...]
     blocks: tuple[tuple[Line, ...], ...]
+
+    @property
+    def has_best(self) -> bool:
+        """Whether a cell is marked."""
+        return any(any(line.best) for block in self.blocks for line in block)
 
 
 def summaries(outcomes: Sequence[Outcome]) -> list[Summary]:
@@ -179,32 +189,47 @@ def sheet(methods: Sequence[Summary]) -> Sheet:
         ValueError: No run of any method is finished.
     """
     table = comparison_table([method.column for method in methods], MEASURES)
-    classes = tuple(_accuracies(table, of_classes=True))
-    overall = (*_accuracies(table, of_classes=False), *_differences(methods))
+    complete = [method.is_complete for method in methods]
+    classes = tuple(_accuracies(table, complete, of_classes=True))
+    overall = (*_accuracies(table, complete, of_classes=False), *_differences(methods))
     blocks = (classes, overall, tuple(_costs(methods)), (_runs(methods),))
     return Sheet(_caption(table, methods), tuple(m.name for m in methods), blocks)
 
 
 def _caption(table: Table, methods: Sequence[Summary]) -> str:
     fraction = methods[0].fraction
-    share = "" if fraction == 1 else f" Trained with {100 * fraction:g} % of the labels."
+    share = "" if fraction == 1 else f" Trained with {100 * fraction:g} % of the labels that train."
     return f"{caption(table)}{share} {' '.join(notes(methods))}"
 
 
 def notes(methods: Sequence[Summary]) -> Iterator[str]:
     """How the table is to be read, sentence by sentence."""
-    yield "F1 is the mean of all classes."
-    if len(methods) > 1:
-        yield f"Differences are to {methods[0].name}, seed by seed."
     records = [record for method in methods for record in method.records.values()]
-    if len({(record.device, record.threads) for record in records}) > 1:
-        yield "Runs were computed on different devices or numbers of threads: compare no times."
+    yield "F1, x 100 too, is the mean of all classes."
+    if len(methods) > 1:
+        yield f"Differences, x 100 too, are to {methods[0].name}, seed by seed."
+        yield from _warnings(methods, records)
     if any(method.size and method.size.executed for method in methods):
         yield (
             "GMAC: 10^9 multiply-accumulates, of convolutions, matrix products and deformable "
             "sampling for one window of a map, and, as papers count, of convolutions and linear "
             f"layers alone for a batch of {CHIPS} chips of {CHIP} x {CHIP} pixels."
         )
+
+
+def _warnings(methods: Sequence[Summary], records: Sequence[RunRecord]) -> Iterator[str]:
+    """What speaks against comparing the methods."""
+    if len({record.figures["pixels"] for record in records}) > 1:
+        yield (
+            "Not all maps have data on the same pixels of the ground truth, and differences may "
+            "come from that."
+        )
+    if not all(method.is_complete for method in methods):
+        yield "Methods with unfinished runs are never marked as the best of a row."
+    if len({(record.device, record.threads) for record in records}) > 1:
+        yield "Runs were computed on different devices or numbers of threads: compare no times."
+    elif len({record.training_device for record in records}) > 1:
+        yield "Some methods were trained on the CPU and others were not: compare no training times."
 
 
 def shares_sheet(methods: Sequence[Summary]) -> Sheet:
@@ -215,14 +240,17 @@ def shares_sheet(methods: Sequence[Summary]) -> Sheet:
         _plain(f"{100 * share:g} %", (percent(cells[share, name]) for name in names))
         for share in dict.fromkeys(method.fraction for method in methods)
     ]
-    about = "Overall accuracy x 100 by the share of the training labels that were used."
+    about = "Overall accuracy x 100 by the share of the labels that train."
     return Sheet(about, names, (tuple(lines),))
 
 
-def _accuracies(table: Table, *, of_classes: bool) -> Iterator[Line]:
+def _accuracies(table: Table, complete: Sequence[bool], *, of_classes: bool) -> Iterator[Line]:
     for row in table.rows:
         if (row.class_name is not None) == of_classes:
-            yield Line(label(row), tuple(map(percent, row.cells)), row.best)
+            # The mean of some seeds is no match for that of all.
+            known = (c if whole else None for c, whole in zip(row.cells, complete, strict=True))
+            best = replace(row, cells=tuple(known)).best
+            yield Line(label(row), tuple(map(percent, row.cells)), best)
 
 
 def _differences(methods: Sequence[Summary]) -> Iterator[Line]:
@@ -255,9 +283,7 @@ def _runs(methods: Sequence[Summary]) -> Line:
     return _plain(
         "runs",
         (
-            str(len(m.records))
-            if len(m.records) == len(m.seeds)
-            else f"{len(m.records)} of {len(m.seeds)}"
+            str(len(m.records)) if m.is_complete else f"{len(m.records)} of {len(m.seeds)}"
             for m in methods
         ),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -148,6 +149,7 @@ def fit_at_once(model: str, lesson: Lesson, recipe: PixelRecipe, progress: Progr
         TrainingError: The pixels do not suffice for a grid search.
     """
     scene, sides = lesson.scene, lesson.sides
+    start = time.monotonic()
     samples = draw_pixels(
         scene.reader,
         sides.training,
@@ -159,10 +161,11 @@ def fit_at_once(model: str, lesson: Lesson, recipe: PixelRecipe, progress: Progr
     )
     block = block_side(scene.reader.grid, scene.buffer)
     found = fit_pixels(model, samples, lesson.card.spec, recipe, block=block, progress=progress)
+    seconds = round(time.monotonic() - start, 1)
     judge = _judge(build_model(found.spec), lesson)
     if judge is not None:
         judge(1, found.weights)
-    record = {"recipe": plain(recipe), **found.record}
+    record = {"recipe": plain(recipe), **found.record, "seconds": seconds}
     return Fitted(found.spec, found.weights, 0, record, _validation(sides, judge))
 
 

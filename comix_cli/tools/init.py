@@ -34,7 +34,7 @@ gt = {gt}         # vector ground truth to learn from
 output = "model.safetensors"
 # model = "comix"           # or unet, fusion-fcn, random-forest, svm, to compare with
 preset = "tiny"             # nano, tiny, small, base, paper
-steps = 300
+steps = 200
 # max_minutes = 20          # finish within this time, with fewer steps if need be
 # seed = 0
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import geopandas
 import pytest
+from benches import SCENE, TWO
 from cli import comix
 from scenes import make_scene
 
@@ -42,4 +44,27 @@ def scene(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished folder without the map, to do anything with."""
     folder = tmp_path / "scene"
     shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("map.*"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def benchmarked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a scene, and a finished benchmark of two methods in `b`; look only."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    make_scene(folder)
+    labels = geopandas.read_file(folder / "labels.gpkg")
+    odd = labels["plot"] % 2 == 1
+    labels[~odd].to_file(folder / "train.gpkg")
+    labels[odd].to_file(folder / "test.gpkg")
+    outcome = comix(folder, *SCENE, *TWO, "-o", "b")
+    assert outcome.code == 0, outcome.err
+    (folder / "printed.txt").write_text(outcome.out)
+    return folder
+
+
+@pytest.fixture
+def copied(benchmarked: Path, tmp_path: Path) -> Path:
+    """A copy of it to do anything with."""
+    folder = tmp_path / "copied"
+    shutil.copytree(benchmarked, folder)
     return folder

@@ -68,6 +68,24 @@ def test_a_terminal_of_80_columns_shows_every_figure(monkeypatch: pytest.MonkeyP
     assert "…" not in last
 
 
+def test_the_time_left_of_work_in_long_steps_is_that_of_all_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, seen = [0.0], StringIO()
+    console = Console(
+        file=seen, force_terminal=True, width=80, color_system=None, get_time=lambda: now[-1]
+    )
+    monkeypatch.setattr(display, "_console", lambda **_: console)
+    with Display(1).task("benchmark", 6) as task:
+        for minutes in (10, 20, 40):
+            task.advance(0, status="run")
+            now.append(now[-1] + 60 * minutes)
+            task.advance()
+    last = [line for line in seen.getvalue().splitlines() if "benchmark" in line][-1]
+    # the first step ends where counting begins; the other two took half an hour each
+    assert "3/6 1:30:00 left" in last
+
+
 def test_work_of_unknown_length_is_silent_without_a_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

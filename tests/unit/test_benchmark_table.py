@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ def record(oa: float | None, tree: float | None = 0.5, **changes: Any) -> RunRec
     figures = {"pixels": 100, "overall_accuracy": oa, "average_accuracy": oa, "kappa": oa,
                "mean_f1": oa, "per_class": classes}  # fmt: skip
     known = {"spec": FCN.to_json(), "window": 16, "training_seconds": 10.0,
-             "mapping_seconds": 1.0, "device": "cpu", "threads": 2}  # fmt: skip
+             "mapping_seconds": 1.0, "training_device": "cpu", "device": "cpu",
+             "threads": 2}  # fmt: skip
     return RunRecord(Marks("", ""), figures, versions={}, date="", **{**known, **changes})
 
 
@@ -87,6 +89,44 @@ def test_windows_and_devices_that_differ_are_told() -> None:
     assert "compare no times" in page.caption
     assert cells(runs)["GMAC of a window"][1].endswith(" (32 px)")
     assert "compare no times" not in sheet(summaries(runs[:1])).caption
+    on_gpu = record(0.5, device="gpu", training_device="gpu")
+    forest = record(0.5, device="gpu", training_device="cpu", spec=SVM.to_json())
+    page = sheet(summaries([outcome("a", 0, on_gpu), outcome("b", 0, forest)]))
+    assert "compare no training times" in page.caption
+
+
+def test_the_best_of_a_row_has_all_its_runs() -> None:
+    runs = [
+        outcome("a", 0, record(0.5)),
+        outcome("a", 1, record(0.5)),
+        outcome("b", 0, record(0.9)),
+        outcome("b", 1, None),
+        outcome("c", 0, record(0.6)),
+        outcome("c", 1, record(0.6)),
+    ]
+    page = sheet(summaries(runs))
+    best = {line.label: line.best for block in page.blocks for line in block}
+    assert best["OA"] == (False, False, True)
+    assert best["tree"] == (True, False, True)
+    assert "unfinished runs are never marked as the best" in page.caption
+    assert "unfinished" not in sheet(summaries([*runs[:2], *runs[4:]])).caption
+
+
+def test_one_method_is_the_best_of_nothing_and_differs_from_none() -> None:
+    page = sheet(summaries([outcome("a", 0, record(0.5))]))
+    assert not page.has_best
+    assert "bold" not in to_latex([page])
+    assert "Differences" not in page.caption
+    assert "F1, x 100 too" in page.caption
+
+
+def test_methods_on_different_pixels_are_told() -> None:
+    fewer = record(0.5)
+    fewer = replace(fewer, figures={**fewer.figures, "pixels": 90})
+    said = "Not all maps have data on the same pixels"
+    for other, told in ((fewer, True), (record(0.6), False)):
+        page = sheet(summaries([outcome("a", 0, record(0.5)), outcome("b", 0, other)]))
+        assert (said in page.caption) == told
 
 
 def test_nothing_finished_makes_no_table() -> None:

@@ -1,5 +1,6 @@
 """Schedule, class weights and the clock of the training loop."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -193,6 +194,14 @@ class Opinion:
         return found
 
 
+class SlowOpinion(Opinion):
+    """Takes a twentieth of a second to find it."""
+
+    def __call__(self, step: int, weights: Mapping[str, torch.Tensor]) -> float:
+        time.sleep(0.05)
+        return super().__call__(step, weights)
+
+
 class BrokenOffError(Exception):
     pass
 
@@ -221,6 +230,16 @@ def run_noisy(recipe: Recipe, keeper: Keeper | None = None, diary: Diary | None 
     with launched(torch.device("cpu"), torch.float32) as fabric:
         return fit(Noisy(), ManyChips(), np.array([70, 30]), recipe, fabric, Silent(), judge,
                    keeper=keeper, observer=diary)  # fmt: skip
+
+
+def test_looks_of_the_validation_are_no_time_of_training_but_of_its_budget() -> None:
+    begin = time.monotonic()
+    result = run_noisy(Recipe(steps=10, batch_size=1), judge=SlowOpinion(0.5))
+    assert result.seconds <= time.monotonic() - begin - 10 * 0.05
+    hasty = Recipe(steps=10**6, batch_size=1, max_minutes=0.5 / 60)
+    begin = time.monotonic()
+    run_noisy(hasty, judge=SlowOpinion(0.5))
+    assert time.monotonic() - begin < 3
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,29 @@ def test_the_map_to_evaluate_is_called_map(tmp_path: Path) -> None:
     assert read_project(tmp_path)["evaluate"] == {"map_path": "map.tif"}
 
 
+def test_a_benchmark_has_the_scene_of_training_and_is_judged_as_evaluation_is(
+    tmp_path: Path,
+) -> None:
+    write(
+        tmp_path,
+        """
+        [compute]
+        threads = 2
+        batch-size = 8
+        [train]
+        gt = "a.shp"
+        res = 2
+        device = "cpu"
+        steps = 9
+        [evaluate]
+        gt = "b.shp"
+        """,
+    )
+    assert read_project(tmp_path)["benchmark"] == {
+        "threads": 2, "gt": "a.shp", "res": 2, "device": "cpu", "test": "b.shp"
+    }  # fmt: skip
+
+
 def test_broken_toml_is_named_with_its_place(tmp_path: Path) -> None:
     write(tmp_path, "[scene\n")
     with pytest.raises(InputError, match=r"comix\.toml: not valid TOML.*line 1"):
