@@ -133,7 +133,7 @@ def _fractions(ctx: click.Context, param: click.Parameter, value: str | None) ->
 )
 @click.option("--train-options", "shared", default="", metavar="'OPTIONS'",
               help="Options of 'comix train' for every method that they are meant for, and that "
-                   "does not say otherwise.  [default: [train] of comix.toml]")  # fmt: skip
+                   "does not say otherwise; they win over [train] of comix.toml.")  # fmt: skip
 @click.option("--seeds", type=_Commas(), default="3", show_default=True, metavar="NUMBER|LIST",
               callback=_seeds,
               help="Train each method with so many seeds, or with those of a list: "
