@@ -183,7 +183,8 @@ def command(state: CommonState, /, **values: Any) -> None:
     from comix_cli.tools.train import train
 
     options = train_options(values)
-    state.kept = options.checkpoint, "give --resume to go on with it"
+    if options.output.name:  # else it is refused
+        state.kept = options.checkpoint, "give --resume to go on with it"
     report = train(options, state.display())
     if state.verbosity >= 0 and state.first_process:
         say(_summary(report))
