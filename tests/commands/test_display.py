@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from datetime import timedelta
 from io import StringIO
@@ -124,7 +123,7 @@ def test_verbose_training_tells_of_its_progress(scene: Path) -> None:
     assert re.search(r"loss [\d.]+ [\d.]+ chips/s .*\d:\d\d:\d\d left", line)
 
 
-class _Terminal(io.StringIO):
+class _Terminal(StringIO):
     def isatty(self) -> bool:
         return True
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from cli import Outcome, comix
+from quick_models import MODELS, quick
 from safetensors.numpy import load_file
 from scenes import make_scene
 
@@ -16,14 +17,6 @@ from comix_cli.learning.steps import Step
 
 TRAIN = ("train", "hsi.tif", "lidar.tif", "--gt", "labels.gpkg", "--field", "class",
          "--threads", "1")  # fmt: skip
-STEPS = ("--steps", "2", "--batch-size", "1", "--window", "16")
-MODELS: dict[str, tuple[str, ...]] = {
-    "comix": ("--preset", "nano", *STEPS),
-    "unet": ("--width", "4", *STEPS),
-    "fusion-fcn": ("--width", "4", *STEPS),
-    "random-forest": ("--trees", "5"),
-    "svm": (),
-}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +27,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(folder: Path, model: str, *more: str) -> Outcome:
-    return comix(folder, *TRAIN, "--model", model, *MODELS[model], *more)
+    return comix(folder, *TRAIN, *quick(model, steps=2, batch_size=1), *more)
 
 
 def trained(folder: Path, model: str, *more: str) -> dict[str, Any]:

@@ -10,18 +10,11 @@ import pytest
 import rasterio
 import shapely
 from cli import Outcome, comix
+from quick_models import MODELS, quick
 from scenes import ORIGIN, make_scene
 
 TRAIN = ("train", "hsi.tif", "lidar.tif", "--gt", "rare.gpkg", "--field", "class", "--threads",
          "1", "--overwrite")  # fmt: skip
-STEPS = ("--steps", "3", "--batch-size", "2", "--window", "16")
-MODELS: dict[str, tuple[str, ...]] = {
-    "comix": ("--preset", "nano", *STEPS),
-    "unet": ("--width", "4", *STEPS),
-    "fusion-fcn": ("--width", "4", *STEPS),
-    "random-forest": ("--trees", "5"),
-    "svm": (),
-}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(folder: Path, model: str, *more: str) -> Outcome:
-    return comix(folder, *TRAIN, "--model", model, *MODELS[model], *more)
+    return comix(folder, *TRAIN, *quick(model, steps=3, batch_size=2), *more)
 
 
 @pytest.mark.parametrize("model", MODELS)

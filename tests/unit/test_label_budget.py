@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
-import rasterio
-from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from painted import LabelsOf, Painted
 from scipy import stats
 
 from comix_cli.learning.label_budget import LabelBudget, draw_labels, pixel_numbers
 from comix_cli.learning.samples import IGNORE_INDEX, index_labels, usable_labels
 from comix_cli.progress import Silent
-from comix_cli.scene.grid import Grid
-from comix_cli.scene.stack import Block
 from comix_cli.scene.windows import Window, tile_windows
-
-UTM = rasterio.crs.CRS.from_epsg(32633)
-
-
-@dataclass(frozen=True)
-class Painted:
-    """Class indices and validity as arrays: a scene without values."""
-
-    indices: NDArray[np.int64]
-    valid: NDArray[np.bool_]
-
-    @property
-    def grid(self) -> Grid:
-        height, width = self.indices.shape
-        return Grid(UTM, Affine(1, 0, 500_000, 0, -1, 5_800_000), width, height)
-
-    @property
-    def whole(self) -> Window:
-        return Window(0, 0, *self.indices.shape)
-
-    def read_valid(self, window: Window) -> NDArray[np.bool_]:
-        return self.valid[window.slices]
-
-    def read(self, window: Window) -> Block:
-        nothing = np.zeros((0, *window.shape), np.float32)
-        return Block(nothing, nothing, self.read_valid(window))
-
-
-@dataclass(frozen=True)
-class LabelsOf:
-    scene: Painted
-
-    def read(self, window: Window) -> tuple[NDArray[np.int64], int]:
-        return self.scene.indices[window.slices], 3
 
 
 def painted(shape: tuple[int, int], shares: list[float], seed: int) -> Painted:
@@ -65,7 +26,7 @@ def painted(shape: tuple[int, int], shares: list[float], seed: int) -> Painted:
 
 def drawn(scene: Painted, classes: int, budget: LabelBudget, seed: int = 0) -> NDArray[np.int64]:
     """The usable labels of the whole scene under a budget."""
-    labels = LabelsOf(scene)
+    labels = LabelsOf(scene, lost=3)
     index = index_labels(labels, scene, classes, Silent())
     chunks = usable_labels(labels, scene, "drawing", Silent())
     few = draw_labels(labels, chunks, index, budget, seed)

@@ -3,58 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import rasterio
-from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+from painted import LabelsOf, Painted
 from scipy.ndimage import distance_transform_cdt
 
 from comix_cli.learning.label_budget import LabelBudget
 from comix_cli.learning.samples import IGNORE_INDEX, index_labels
 from comix_cli.progress import Silent
-from comix_cli.scene.grid import Grid
 from comix_cli.scene.legend import Legend
-from comix_cli.scene.stack import Block
 from comix_cli.scene.windows import Window
 from comix_cli.tools.reference import TruthOptions
 from comix_cli.tools.validation import AUTO, LabelledScene, Sides, thinned, told_apart
 
-UTM = rasterio.crs.CRS.from_epsg(32633)
 CLASSES = 3
 LEGEND = Legend.from_names([(i + 1, f"class {i}") for i in range(CLASSES)])
-
-
-@dataclass(frozen=True)
-class Painted:
-    """A scene without values whose labels are an array, as its reader and its labels."""
-
-    indices: NDArray[np.int64]
-    valid: NDArray[np.bool_]
-
-    @property
-    def grid(self) -> Grid:
-        height, width = self.indices.shape
-        return Grid(UTM, Affine(1, 0, 500_000, 0, -1, 5_800_000), width, height)
-
-    def read_valid(self, window: Window) -> NDArray[np.bool_]:
-        return self.valid[window.slices]
-
-    def read(self, window: Window) -> Any:
-        nothing = np.zeros((0, *window.shape), np.float32)
-        return Block(nothing, nothing, self.valid[window.slices])
-
-
-@dataclass(frozen=True)
-class LabelsOf:
-    scene: Painted
-
-    def read(self, window: Window) -> tuple[NDArray[np.int64], int]:
-        return self.scene.indices[window.slices], 0
 
 
 @st.composite
