@@ -156,7 +156,7 @@ def command(state: CommonState, /, **values: Any) -> None:
     \b
     comix benchmark hsi.tif lidar.tif --gt train.gpkg --test test.gpkg -o benchmark
     comix benchmark hsi.tif lidar.tif --gt train.gpkg --test test.gpkg \\
-        --models comix,svm --method "small: --preset small" --train-options "--steps 800"
+        --models comix,svm --method "tiny: --preset tiny" --train-options "--steps 800"
 
     All methods have the same scene, labels and seeds, and are trained as 'comix train' trains them
     in this folder, with what [train] of comix.toml says. It can be stopped at any time: the same

@@ -74,7 +74,7 @@ model_options = chain(
     click.option("--window", type=click.IntRange(min=8), metavar="PIXELS",
                  help="Networks: side of the windows that scenes are mapped in.  [default: 128, "
                       "less on a small scene]"),
-    click.option("--preset", type=click.Choice(PRESETS), default="tiny", show_default=True,
+    click.option("--preset", type=click.Choice(PRESETS), default="small", show_default=True,
                  help="Size of CoMiX."),
     click.option("--spectral-depth", type=click.IntRange(min=1), metavar="D",
                  help="Spectral planes of the HSI branch.  [default: 1]"),

@@ -33,7 +33,7 @@ gt = {gt}         # vector ground truth to learn from
 {field}   # its attribute that holds the class
 output = "model.safetensors"
 # model = "comix"           # or unet, fusion-fcn, random-forest, svm, to compare with
-preset = "tiny"             # nano, tiny, small, base, paper
+preset = "small"            # nano, tiny, small, base, paper
 steps = 200
 # max_minutes = 20          # finish within this time, with fewer steps if need be
 # seed = 0

@@ -33,7 +33,7 @@ class ModelChoice:
     """
 
     model: str = CoMiXSpec.model
-    preset: str = "tiny"
+    preset: str = "small"
     changes: Mapping[str, Any] = field(default_factory=dict)
     window: int | None = None
 
