@@ -10,10 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = {
-    "comix_cli.commands": {"tools", "mapping", "accuracy", "learning", "scene"},
-    "comix_cli.tools": {"mapping", "learning", "accuracy", "scale", "scene"},
+    "comix_cli.commands": {"tools", "mapping", "accuracy", "learning", "sharpening", "scene"},
+    "comix_cli.tools": {"mapping", "learning", "sharpening", "accuracy", "scale", "scene"},
     "comix_cli.mapping": {"scene"},
     "comix_cli.learning": {"scene"},
+    "comix_cli.sharpening": {"scene"},
     "comix_cli.accuracy": {"scene"},
     "comix_cli.scene": set[str](),
 }

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 DEFAULT_MODELS = ("comix", "unet", "fusion-fcn", "random-forest", "svm")
 # What all methods have in common is said once, to the benchmark; names of parameters.
 OF_ALL = (
-    "inputs", "named_x", "dtm", "src_crs", "resampling", "like", "res", "dst_crs", "bounds",
-    "gt", "field", "layer", "gt_crs", "all_touched", "min_coverage",
+    "inputs", "named_x", "dtm", "sharpen", "src_crs", "resampling", "like", "res", "dst_crs",
+    "bounds", "gt", "field", "layer", "gt_crs", "all_touched", "min_coverage",
     "device", "threads", "precision",
 )  # fmt: skip
 # What the benchmark decides for every run.

@@ -221,6 +221,9 @@ scene_options = chain(
     click.option("--dtm", metavar="FILE",
                  help="Terrain model to subtract from the X named dsm, or from the only X: heights "
                       "above ground."),
+    click.option("--sharpen", is_flag=True,
+                 help="Bring the HSI to the pixels of the first optical X first, as comix sharpen "
+                      "does; kept beside the HSI for the next time."),
     click.option("--src-crs", metavar="CRS", help="CRS of input rasters that carry none."),
     click.option("--resampling", multiple=True, metavar="[INPUT=]METHOD",
                  callback=_resampling_pairs,
@@ -294,6 +297,7 @@ def scene_inputs(values: dict[str, Any]) -> SceneInputs:
         ),
         x_names=tuple(name for name, _ in x),
         dtm=values.pop("dtm"),
+        sharpen=values.pop("sharpen"),
     )
 
 

@@ -47,6 +47,7 @@ class InputRecord:
             leaves it to the role.
         normalisation: The scaling of each used band to [0, 1].
         above_ground: True where a terrain model was subtracted, so that heights are above ground.
+        sharpened: True of an HSI that was brought to the pixels of X by `comix sharpen`.
     """
 
     name: str
@@ -59,6 +60,7 @@ class InputRecord:
     resampling: str | None
     normalisation: Normalisation
     above_ground: bool = False
+    sharpened: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain lists and dictionaries."""
@@ -73,6 +75,7 @@ class InputRecord:
             "resampling": self.resampling,
             "normalisation": self.normalisation.to_json(),
             "above_ground": self.above_ground,
+            "sharpened": self.sharpened,
         }
 
     @classmethod
@@ -88,7 +91,8 @@ class InputRecord:
             fwhm_nm=tuple(document["fwhm_nm"]),
             resampling=None if document["resampling"] is None else str(document["resampling"]),
             normalisation=Normalisation.from_json(document["normalisation"]),
-            above_ground=bool(document.get("above_ground", False)),  # older cards lack it
+            above_ground=bool(document.get("above_ground", False)),  # older cards lack these
+            sharpened=bool(document.get("sharpened", False)),
         )
 
 

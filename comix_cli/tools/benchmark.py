@@ -36,6 +36,7 @@ from comix_cli.tools.benchmark_runs import (
 from comix_cli.tools.inputs import SceneInputs, open_for_training
 from comix_cli.tools.provenance import plain, versions
 from comix_cli.tools.reference import TruthOptions, open_reference
+from comix_cli.tools.sharp_hsi import with_sharp_hsi
 from comix_cli.tools.train import TrainOptions
 from comix_cli.tools.validation import AUTO, NONE
 from comix_models.deform import warm_up
@@ -117,6 +118,7 @@ def benchmark(options: BenchmarkOptions, progress: Progress) -> list[Outcome]:
     """
     _refuse_several_processes()
     check_methods(options)
+    options = _with_sharp_hsi(options, progress)
     grid = _check_inputs(options, progress)
     runs = list(_planned(options, grid))
     _check_folder(options, runs)
@@ -180,6 +182,16 @@ def check_methods(options: BenchmarkOptions) -> None:
                 "gives one to every method",
                 remedy="leave one of them out, here or in [train] of comix.toml",
             )
+
+
+def _with_sharp_hsi(options: BenchmarkOptions, progress: Progress) -> BenchmarkOptions:
+    """The same for all methods: they have the same inputs."""
+    inputs = with_sharp_hsi(options.inputs, progress)
+    methods = tuple(
+        replace(method, training=replace(method.training, inputs=inputs))
+        for method in options.methods
+    )
+    return replace(options, methods=methods)
 
 
 def _check_inputs(options: BenchmarkOptions, progress: Progress) -> Grid:
@@ -249,6 +261,7 @@ def _what_matters(training: TrainOptions, grid: Grid, sums: Callable[[str], str]
     inputs = told["inputs"]
     inputs["grid"] = [grid.crs.to_wkt(), *grid.transform[:6], *grid.shape]
     inputs["hsi"], inputs["x"] = sums(inputs["hsi"]), [sums(path) for path in inputs["x"]]
+    del inputs["sharpened_from"]
     if inputs["dtm"] is not None:
         inputs["dtm"] = sums(inputs["dtm"])
     told["truth"]["path"] = sums(told["truth"]["path"])

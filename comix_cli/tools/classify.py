@@ -91,7 +91,7 @@ def classify(options: ClassifyOptions, progress: Progress) -> ClassifyReport:
         thread_pool(1, "comix-checksums") as aside,
         _set_at_the_end() as over,
     ):
-        check_alignment(options.inputs, job.stack, progress)
+        check_alignment(job.inputs, job.stack, progress)
         # Checksums read every byte of the inputs once more: not a thing to wait for.
         tags = aside.submit(_tags, options, job, over.is_set)
         with open_outputs(
@@ -204,7 +204,7 @@ def _tags(options: ClassifyOptions, job: Job, cancelled: Callable[[], bool]) -> 
         "TIFFTAG_SOFTWARE": f"comix {versions()['comix']}",
         "COMIX_VERSION": versions()["comix"],
         "COMIX_DATE": timestamp(),
-        "COMIX_INPUTS": json.dumps(_inputs(options, cancelled)),
+        "COMIX_INPUTS": json.dumps(_inputs(options, job, cancelled)),
         "COMIX_MODEL": json.dumps(
             {"path": str(options.model), "checksum": checksum(options.model)}
         ),
@@ -215,9 +215,11 @@ def _tags(options: ClassifyOptions, job: Job, cancelled: Callable[[], bool]) -> 
     }
 
 
-def _inputs(options: ClassifyOptions, cancelled: Callable[[], bool]) -> list[dict[str, Any]]:
+def _inputs(
+    options: ClassifyOptions, job: Job, cancelled: Callable[[], bool]
+) -> list[dict[str, Any]]:
     """Everything that decides on pixels, with checksums."""
-    found = input_provenance(options.inputs, Silent(), cancelled)
+    found = input_provenance(job.inputs, Silent(), cancelled)
     if options.mask is not None:
         mask = checksum(options.mask, cancelled)
         found.append({"path": options.mask, "checksum": mask, "role": "mask"})

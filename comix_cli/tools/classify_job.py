@@ -35,6 +35,7 @@ from comix_cli.scene.windows import Window, WindowPlan, plan_windows
 from comix_cli.tools.inputs import SceneInputs, open_for_model
 from comix_cli.tools.machine import available_bytes, resident_bytes, return_large_blocks
 from comix_cli.tools.outputs import OutputOptions, bytes_per_row
+from comix_cli.tools.sharp_hsi import with_sharp_hsi
 from comix_models.fuse import fuse, traced
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Job:
         area: The part of the scene that is wanted; None for all of it.
         limit: Bytes that the process may take.
         budget: How many windows are in work at once, and the memory that takes.
+        inputs: The scene, its HSI sharpened where that was asked for.
     """
 
     stack: Stack
@@ -111,6 +113,7 @@ class Job:
     area: Area | None
     limit: int
     budget: Budget
+    inputs: SceneInputs
 
 
 @contextmanager
@@ -133,7 +136,8 @@ def prepared(options: ClassifyOptions, progress: Progress) -> Iterator[Job]:
         compute_exactly()
     network, card = load_model(options.model, device)
     predictor = Predictor(fuse(network), len(card.legend), device, number_type)
-    with open_for_model(options.inputs, card, progress) as stack:
+    inputs = with_sharp_hsi(options.inputs, progress)
+    with open_for_model(inputs, card, progress) as stack:
         _warn_about_scale(stack.grid, card, progress)
         _warn_about_values(stack, card, progress)
         area = _area(options, stack.grid, progress)
@@ -151,7 +155,7 @@ def prepared(options: ClassifyOptions, progress: Progress) -> Iterator[Job]:
         first = replace(predictor, device=devices[0])
         predictors = (first, *(_copied(predictor, other, options) for other in devices[1:]))
         with rasterio.Env(GDAL_CACHEMAX=budget.cache):
-            yield Job(stack, card, predictors, plan, (side, side), area, limit, budget)
+            yield Job(stack, card, predictors, plan, (side, side), area, limit, budget, inputs)
 
 
 def _without_python(predictor: Predictor, bands: int, channels: int, side: int) -> Predictor:

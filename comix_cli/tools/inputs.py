@@ -12,6 +12,7 @@ from comix_cli.learning.model_file import InputRecord, ModelCard
 from comix_cli.progress import Progress, Silent
 from comix_cli.scene.raster import checksum
 from comix_cli.scene.stack import GridOptions, SourceSpec, Stack, open_stack
+from comix_cli.sharpening.cube_file import is_sharpened
 from comix_cli.tools.alignment import offset
 from comix_cli.tools.band_match import match_bands
 
@@ -32,6 +33,8 @@ class SceneInputs:
         x_names: A name for each X, empty where it has none; () where none has one.
         dtm: A digital terrain model (DTM). It is subtracted from every band of the X named `dsm`,
             or of the only X, which makes heights above ground of it.
+        sharpen: Bring the HSI to the pixels of the first optical X before anything else.
+        sharpened_from: The HSI that `hsi` was made of by that.
     """
 
     hsi: str
@@ -41,6 +44,8 @@ class SceneInputs:
     grid: GridOptions = GridOptions()
     x_names: tuple[str, ...] = ()
     dtm: str | None = None
+    sharpen: bool = False
+    sharpened_from: str | None = None
 
     @property
     def rasters(self) -> tuple[str, ...]:
@@ -142,6 +147,7 @@ def open_for_model(
     inputs.check()
     records = (card.hsi, *card.x)
     _check_number(inputs, records)
+    _check_sharpness(inputs.hsi, card.hsi, progress or Silent())
     surface = _surface_for_model(inputs, card)
     sources = []
     for i, record in enumerate(records):
@@ -205,6 +211,26 @@ def _check_number(inputs: SceneInputs, records: Sequence[InputRecord]) -> None:
         )
 
 
+def _check_sharpness(hsi: str, record: InputRecord, progress: Progress) -> None:
+    """A coarse HSI under a fine grid looks quite unlike a sharpened one.
+
+    Raises:
+        RasterError: The model was trained on a sharpened HSI, and this is none.
+    """
+    sharp = is_sharpened(hsi)
+    if record.sharpened and not sharp:
+        raise RasterError(
+            "the model was trained on a sharpened HSI, and this one is not",
+            path=hsi,
+            remedy="add --sharpen",
+        )
+    if sharp and not record.sharpened:
+        progress.warn(
+            f"{hsi} is a sharpened HSI, and the model was trained on one that was not: expect "
+            "mistakes, or train with --sharpen"
+        )
+
+
 def _described(records: Sequence[InputRecord]) -> str:
     named = ", ".join(f"{record.name} ({counted(record.count, 'band')})" for record in records)
     return f"{counted(len(records), 'raster')}: {named}"
@@ -239,4 +265,6 @@ def input_provenance(
             task.advance()
     if inputs.dtm is not None:
         found[-1]["role"] = "dtm"
+    if inputs.sharpened_from is not None:
+        found[0]["sharpened_from"] = inputs.sharpened_from
     return found

@@ -27,6 +27,7 @@ from comix_cli.scene.labels import Reference
 from comix_cli.scene.legend import Legend
 from comix_cli.scene.raster import checksum
 from comix_cli.scene.stack import BlockReader, Stack
+from comix_cli.sharpening.cube_file import is_sharpened
 from comix_cli.tools.fitting import Fitted, Keeping, Lesson, fit_at_once, learn
 from comix_cli.tools.inputs import (
     SceneInputs,
@@ -37,6 +38,7 @@ from comix_cli.tools.inputs import (
 from comix_cli.tools.model_choice import ModelChoice
 from comix_cli.tools.provenance import plain, timestamp, versions
 from comix_cli.tools.reference import TruthOptions, open_reference
+from comix_cli.tools.sharp_hsi import with_sharp_hsi
 from comix_cli.tools.training_scene import labelled_scene
 from comix_cli.tools.validation import AUTO, Sides, thinned, told_apart
 from comix_models.spec import CoMiXSpec
@@ -117,6 +119,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainReport:
     if options.logs is not None:
         check_log(options.logs, overwrite=options.overwrite or options.resume, inputs=read)
     _check_checkpoint(options)
+    options = replace(options, inputs=with_sharp_hsi(options.inputs, progress))
     seed = options.recipe.seed
     with (
         _computing(options) as fabric,
@@ -252,6 +255,7 @@ def _input_records(
                 resampling=inputs.resampling_of(i),
                 normalisation=fit_normalisation(sample),
                 above_ground=i - 1 == surface,
+                sharpened=i == 0 and is_sharpened(info.path),
             )
         )
     return records[0], tuple(records[1:])

@@ -1,0 +1,163 @@
+"""A sharpened image on disk: blocks go into a tiled GeoTIFF."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as RasterioWindow
+
+from comix_cli.errors import OutputError
+from comix_cli.files import is_nearly_full
+from comix_cli.scene.grid import Grid
+from comix_cli.scene.raster import RasterInfo, open_raster
+from comix_cli.scene.windows import Window
+
+BLOCK = 256
+# What programs look for, ENVI's names first; GDAL's own are in the IMAGERY domain.
+SHARPENED_TAG = "COMIX_SHARPENED"
+_WAVELENGTH, _FWHM, _UNITS = "wavelength", "fwhm", "wavelength_units"
+
+
+@dataclass(frozen=True)
+class CubeFormat:
+    """How values are stored: as in the HSI that they come from.
+
+    Attributes:
+        dtype: NumPy name.
+        nodata: Marks what is not valid.
+        scales, offsets: For each band: physical value = stored * scale + offset.
+        tags: For each band: wavelength, width.
+        names: For each band.
+    """
+
+    dtype: str
+    nodata: float
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    tags: tuple[Mapping[str, str], ...]
+    names: tuple[str, ...]
+
+    @classmethod
+    def like(cls, dataset: Any, info: RasterInfo, bands: tuple[int, ...]) -> CubeFormat:
+        """The format of some bands of an open rasterio dataset.
+
+        Numbers without nodata get a value that nothing is rounded to; floats get NaN.
+        """
+        dtype = np.dtype(info.dtype)
+        nodata = info.nodata
+        if nodata is None:
+            nodata = float("nan") if dtype.kind == "f" else float(_unused(dtype))
+        return cls(
+            dtype.name,
+            nodata,
+            tuple(float(dataset.scales[band - 1]) for band in bands),
+            tuple(float(dataset.offsets[band - 1]) for band in bands),
+            tuple(_band_tags(info, band) for band in bands),
+            tuple(info.bands.names[band - 1] for band in bands),
+        )
+
+    def stored(self, data: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[Any]:
+        """Physical values `(bands, H, W)` as they go into the file; integers never hit nodata."""
+        scale = np.array(self.scales, np.float64)[:, None, None]
+        offset = np.array(self.offsets, np.float64)[:, None, None]
+        values = (data - offset) / scale
+        dtype = np.dtype(self.dtype)
+        if dtype.kind == "f":
+            return np.where(valid, values, self.nodata).astype(dtype)
+        limits = np.iinfo(dtype)
+        whole = np.clip(np.rint(values), limits.min, limits.max)
+        beside = self.nodata + (1 if self.nodata < limits.max else -1)
+        whole = np.where(whole == self.nodata, beside, whole)
+        return np.where(valid, whole, self.nodata).astype(dtype)
+
+
+def _unused(dtype: np.dtype[Any]) -> int:
+    limits = np.iinfo(dtype)
+    return int(limits.min if limits.min < 0 else limits.max)
+
+
+def _band_tags(info: RasterInfo, band: int) -> dict[str, str]:
+    centre, width = info.bands.wavelengths_nm[band - 1], info.bands.fwhm_nm[band - 1]
+    tags = {}
+    if centre is not None:
+        tags = {_WAVELENGTH: f"{centre:.10g}", _UNITS: "Nanometers"}
+        if width is not None:
+            tags[_FWHM] = f"{width:.10g}"
+    return tags
+
+
+class CubeFile:
+    """Takes blocks in any order."""
+
+    def __init__(self, dataset: Any, form: CubeFormat, target: Path) -> None:
+        self._dataset, self._form, self._target = dataset, form, target
+
+    def write(self, window: Window, data: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
+        """Write a block.
+
+        Raises:
+            OutputError: The disk is full, or fails.
+        """
+        place = RasterioWindow(window.col, window.row, window.width, window.height)
+        try:
+            self._dataset.write(self._form.stored(data, valid), window=place)
+        except RasterioError as error:
+            raise _failure(error, self._target) from error
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Write metadata of the whole file."""
+        self._dataset.update_tags(**tags)
+
+
+@contextmanager
+def open_cube(path: Path, grid: Grid, form: CubeFormat, target: Path) -> Iterator[CubeFile]:
+    """A new tiled GeoTIFF, not compressed, to be turned into the final file.
+
+    Args:
+        path: Where it goes.
+        grid: Its grid.
+        form: How values are stored.
+        target: What an error calls the file.
+    """
+    bands = len(form.names)
+    profile = {
+        "driver": "GTiff", "width": grid.width, "height": grid.height, "count": bands,
+        "dtype": form.dtype, "crs": grid.crs, "transform": grid.transform, "nodata": form.nodata,
+        "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "interleave": "band",
+        "bigtiff": "IF_SAFER", "sparse_ok": True,
+    }  # fmt: skip
+    try:
+        with rasterio.open(path, "w", **profile) as dataset:
+            dataset.scales, dataset.offsets = form.scales, form.offsets
+            for index, (name, tags) in enumerate(zip(form.names, form.tags, strict=True), 1):
+                dataset.set_band_description(index, name)
+                dataset.update_tags(index, **tags)
+            yield CubeFile(dataset, form, target)
+    except RasterioError as error:  # what was still to be written at the end
+        raise _failure(error, target) from error
+
+
+def _failure(reason: object, target: Path) -> OutputError:
+    if is_nearly_full(target.parent):
+        return OutputError(
+            "the disk is full", path=target, remedy="free some space, or write elsewhere"
+        )
+    return OutputError(f"cannot be written ({reason})", path=target, remedy="write elsewhere")
+
+
+def is_sharpened(path: str) -> bool:
+    """Whether a raster says that it is a sharpened HSI.
+
+    Raises:
+        RasterError: It cannot be opened.
+    """
+    with open_raster(path) as dataset:
+        return SHARPENED_TAG in dataset.tags()

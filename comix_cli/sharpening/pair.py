@@ -1,0 +1,217 @@
+"""A coarse HSI and a fine raster of another sensor, read window by window on their own grids."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from comix_cli.errors import GridError, RasterError
+from comix_cli.scene.grid import Grid, common_grid, crs_label, north_up, same_crs
+from comix_cli.scene.pixels import Values
+from comix_cli.scene.raster import RasterInfo, describe, open_raster
+from comix_cli.scene.reader import BandReader, band_reader
+from comix_cli.scene.stack import usable_bands
+from comix_cli.scene.windows import Window
+from comix_cli.sharpening.sharpener import PairWindow
+from comix_models.placement import Placement
+
+# Below it there is next to nothing to gain, and grids that should be equal differ by this much.
+LEAST_RATIO = 1.05
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two rasters.
+
+    Attributes:
+        info: What the file says.
+        bands: 1-based bands that are read.
+        dropped: Why the others are not.
+        dataset: The open rasterio dataset.
+    """
+
+    info: RasterInfo
+    bands: tuple[int, ...]
+    dropped: dict[int, str]
+    dataset: Any
+
+
+class Pair:
+    """Both rasters; open it with `open_pair`.
+
+    Attributes:
+        hsi, x: The two files.
+        fine: The grid of the other sensor where both have pixels.
+        coarse: The HSI's own grid, or, where that is rotated or in another CRS, one like it.
+        placement: Where the pixels of `coarse` lie among those of `fine`.
+    """
+
+    def __init__(self, hsi: Side, x: Side, resources: ExitStack) -> None:
+        self.hsi, self.x = hsi, x
+        names = [hsi.info.path, x.info.path]
+        self.fine = common_grid([hsi.info.grid, x.info.grid], like=None, names=names)
+        self.coarse, resampling = _own_grid(hsi.info.grid, self.fine)
+        _require_finer(hsi.info, x.info, self.coarse, self.fine)
+        self.placement = _placement(self.coarse, self.fine)
+        self._hsi = _reader(hsi, self.coarse, resampling, resources)
+        self._x = _reader(x, self.fine, "bilinear", resources)
+
+    def covering(self, window: Window) -> Window | None:
+        """The coarse pixels that a window of the fine grid touches; None where there are none."""
+        spans = []
+        for axis, (start, size) in enumerate(
+            ((window.row, window.height), (window.col, window.width))
+        ):
+            first, last = (
+                (edge - self.placement.offset[axis]) / self.placement.ratio[axis]
+                for edge in (start, start + size)
+            )
+            low = max(0, math.floor(first + 1e-6))
+            high = min(self.coarse.shape[axis], math.ceil(last - 1e-6))
+            if low >= high:
+                return None
+            spans.append((low, high - low))
+        (row, height), (col, width) = spans
+        return Window(row, col, height, width)
+
+    def read(self, window: Window) -> PairWindow | None:
+        """Both images under a window of the fine grid, X in its own units.
+
+        Returns:
+            None where one of the two has no valid pixel.
+
+        Raises:
+            RasterError: A raster cannot be read.
+        """
+        coarse = self.covering(window)
+        if coarse is None:
+            return None
+        x, hsi = self._x.read(window), self._hsi.read(coarse)
+        if not x.valid.any() or not hsi.valid.any():
+            return None
+        return PairWindow(
+            torch.from_numpy(_filled(hsi)),
+            torch.from_numpy(_filled(x)),
+            self.placement.part((window.row, window.col), (coarse.row, coarse.col)),
+            torch.from_numpy(hsi.valid),
+            torch.from_numpy(x.valid),
+        )
+
+    def read_x(self, window: Window) -> tuple[torch.Tensor, torch.Tensor]:
+        """X alone under a window of the fine grid, `(channels, H, W)`, and where it is valid."""
+        values = self._x.read(window)
+        return torch.from_numpy(values.data), torch.from_numpy(values.valid)
+
+    def read_hsi(self, window: Window) -> tuple[torch.Tensor, torch.Tensor]:
+        """The HSI alone in a window of the coarse grid, `(bands, h, w)`, and where it is valid."""
+        values = self._hsi.read(window)
+        return torch.from_numpy(values.data), torch.from_numpy(values.valid)
+
+    def hsi_valid(self, window: Window) -> NDArray[np.bool_]:
+        """`(H, W)`: where the centres of fine pixels lie in valid pixels of the HSI."""
+        spread = np.zeros(window.shape, np.bool_)
+        coarse = self.covering(window)
+        if coarse is None:
+            return spread
+        valid = self._hsi.read_valid(coarse)
+        rows, cols = (
+            _nearest(self.placement, axis, start, size) - first
+            for axis, (start, size, first) in enumerate(
+                (
+                    (window.row, window.height, coarse.row),
+                    (window.col, window.width, coarse.col),
+                )
+            )
+        )
+        inside = _within(rows, coarse.height)[:, np.newaxis] & _within(cols, coarse.width)
+        repeated = valid[rows.clip(0, coarse.height - 1)][:, cols.clip(0, coarse.width - 1)]
+        spread[:] = repeated & inside
+        return spread
+
+
+@contextmanager
+def open_pair(hsi: str, x: str, *, src_crs: str | None = None) -> Iterator[Pair]:
+    """Open both rasters; bad and empty bands are left out.
+
+    Args:
+        hsi: Path or GDAL name of the coarse image.
+        x: Path or GDAL name of the fine one.
+        src_crs: The CRS of rasters that carry none.
+
+    Raises:
+        RasterError: A raster cannot be used.
+        GridError: They share no ground, or the second is not the finer one.
+    """
+    with ExitStack() as resources:
+        sides = [_open_side(path, src_crs, resources) for path in (hsi, x)]
+        yield Pair(sides[0], sides[1], resources)
+
+
+def _open_side(path: str, src_crs: str | None, resources: ExitStack) -> Side:
+    dataset = resources.enter_context(open_raster(path))
+    info = describe(dataset, path, src_crs=src_crs)
+    bands, dropped = usable_bands(dataset, info)
+    if not bands:
+        raise RasterError(
+            "none of its bands holds data", path=path, remedy="check its nodata value"
+        )
+    return Side(info, bands, dropped, dataset)
+
+
+def _own_grid(source: Grid, fine: Grid) -> tuple[Grid, str]:
+    """The grid that the HSI is read on, and how; its own wherever that lies like the fine one."""
+    t = source.transform
+    if same_crs(source.crs, fine.crs) and t.b == 0 and t.d == 0:
+        return north_up(source), "nearest"
+    return common_grid([source], dst_crs=fine.crs), "bilinear"
+
+
+def _require_finer(hsi: RasterInfo, x: RasterInfo, coarse: Grid, fine: Grid) -> None:
+    ratios = [c / f for c, f in zip(coarse.resolution, fine.resolution, strict=True)]
+    if min(ratios) < LEAST_RATIO or x.grid.gsd_m * LEAST_RATIO > hsi.grid.gsd_m:
+        raise GridError(
+            f"its pixels ({x.grid.gsd_m:.4g} m) are not finer than those of {hsi.path} "
+            f"({hsi.grid.gsd_m:.4g} m in {crs_label(hsi.grid.crs)}), so nothing can be sharpened",
+            path=x.path,
+            remedy="give the coarse HSI first and the fine multispectral image second",
+        )
+
+
+def _placement(coarse: Grid, fine: Grid) -> Placement:
+    to_fine = ~fine.transform * coarse.transform
+    return Placement((to_fine.e, to_fine.a), (to_fine.f, to_fine.c))
+
+
+def _reader(side: Side, grid: Grid, resampling: str, resources: ExitStack) -> BandReader:
+    reader = band_reader(side.dataset, side.info, grid, side.bands, resampling)
+    resources.callback(reader.close)
+    return reader
+
+
+def _filled(values: Values) -> NDArray[np.float32]:
+    """Values whose holes hold the nearest valid ones."""
+    if values.valid.all():
+        return np.ascontiguousarray(values.data)
+    from scipy.ndimage import distance_transform_edt  # noqa: PLC0415  # slow to import
+
+    rows, cols = distance_transform_edt(~values.valid, return_distances=False, return_indices=True)
+    return np.ascontiguousarray(values.data[:, rows, cols])
+
+
+def _nearest(placement: Placement, axis: int, start: int, size: int) -> NDArray[np.int64]:
+    centres = np.arange(start, start + size) + 0.5
+    position = (centres - placement.offset[axis]) / placement.ratio[axis]
+    index: NDArray[np.int64] = np.floor(position + 1e-6).astype(np.int64)
+    return index
+
+
+def _within(index: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
+    inside: NDArray[np.bool_] = (index >= 0) & (index < size)
+    return inside

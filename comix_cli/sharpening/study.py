@@ -1,0 +1,218 @@
+"""What can be known of a pair before any method learns: where to look, and what the sensors do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from comix_cli.errors import RasterError
+from comix_cli.progress import Progress
+from comix_cli.scene.windows import Window
+from comix_cli.sharpening.estimate import Samples, estimate_degradation
+from comix_cli.sharpening.pair import Pair
+from comix_cli.sharpening.sharpener import Lesson, PairWindow
+from comix_models.degradation import DegradationNet, PointSpread, reach_in_pixels
+from comix_models.placement import Placement
+
+# Windows that methods learn from: their number, and about how long their sides are, in fine pixels
+# and at least in coarse ones.
+MOST_WINDOWS, FINE_SIDE, COARSE_SIDE = 24, 192, 14
+# Most numbers in the samples that the degradation is estimated from (doubles: eight bytes each).
+_MOST_NUMBERS = 12_000_000
+_FEWEST_PIXELS = 40
+# A channel that follows the HSI less than this is not what its wavelength says.
+_LEAST_CORRELATION = 0.5
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What brings the other sensor into the units and the place of the HSI.
+
+    Attributes:
+        channels: Indices of the channels that are used.
+        gain, offset: `(channels,)`: X = gain * (what the HSI's bands give) + offset.
+        shift: How far the HSI lies off its place, in fine pixels, (down, across).
+    """
+
+    channels: tuple[int, ...]
+    gain: Tensor
+    offset: Tensor
+    shift: tuple[float, float]
+
+    def of_x(self, x: Tensor) -> Tensor:
+        """The channels that are used, `(channels, H, W)`, in units of the HSI."""
+        raw = x[list(self.channels)]
+        return (raw - self.offset[:, None, None]) / self.gain[:, None, None]
+
+    def __call__(self, window: PairWindow) -> PairWindow:
+        """A window as methods see it."""
+        x = self.of_x(window.x)
+        place = window.placement
+        offset = (place.offset[0] + self.shift[0], place.offset[1] + self.shift[1])
+        return replace(window, x=x, placement=Placement(place.ratio, offset))
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that has been found out.
+
+    Attributes:
+        lesson: Windows in the units and the place of the HSI, and how the sensors see.
+        calibration: How they came to be so.
+        correlation: Of each channel with what the HSI's bands give for it.
+        ignored: Channels that do not follow the HSI, and were left out.
+    """
+
+    lesson: Lesson
+    calibration: Calibration
+    correlation: tuple[float, ...]
+    ignored: tuple[int, ...]
+
+
+def study(
+    pair: Pair,
+    expected: Tensor,
+    channels: tuple[int, ...],
+    *,
+    seed: int,
+    progress: Progress,
+) -> Study:
+    """Draw windows, and estimate point spread, spectral response, radiometry and shift.
+
+    Args:
+        pair: Both rasters.
+        expected: `(channels, bands)`: the spectral response that wavelengths let expect.
+        channels: Indices of those channels among the bands of X that are read.
+        seed: Of what is drawn.
+        progress: Who watches.
+
+    Raises:
+        RasterError: Too few pixels are valid in both, or no channel follows the HSI.
+    """
+    windows = _draw(pair, seed, progress)
+    samples = _samples(pair.placement.ratio, windows, channels, seed)
+    if len(samples.hsi) < _FEWEST_PIXELS:
+        raise RasterError(
+            f"only {len(samples.hsi)} pixels of the HSI lie fully on valid pixels of "
+            f"{pair.x.info.path}, too few to learn from",
+            path=pair.hsi.info.path,
+            remedy="give a larger scene",
+        )
+    net = estimate_degradation(samples, expected, pair.placement.ratio)
+    correlation = _correlation(net, samples)
+    good = [i for i, r in enumerate(correlation) if r >= _LEAST_CORRELATION and net.gain[i] > 0]
+    if not good:
+        raise RasterError(
+            "no band of it follows the HSI (largest correlation "
+            f"{max(correlation):.2f}), so it cannot guide the sharpening",
+            path=pair.x.info.path,
+            remedy="check that both show the same place, and the wavelengths of its bands",
+        )
+    if len(good) < len(channels):
+        kept = tuple(channels[i] for i in good)
+        again = _samples(pair.placement.ratio, windows, kept, seed)
+        net = estimate_degradation(again, expected[good], pair.placement.ratio)
+        channels = kept
+    spread = net.spread()
+    calibration = Calibration(channels, net.gain.float(), net.offset.float(), spread.shift)
+    lesson = Lesson(
+        [calibration(window) for window in windows],
+        net.response.float(),
+        PointSpread(spread.sigma, spread.tilt),
+    )
+    ignored = tuple(i for i in range(len(correlation)) if i not in good)
+    return Study(lesson, calibration, tuple(correlation), ignored)
+
+
+def _draw(pair: Pair, seed: int, progress: Progress) -> list[PairWindow]:
+    """Windows from all over the scene: all of it where it is small, else some drawn at random."""
+    tiles = list(_tiles(pair.fine.shape, max(pair.placement.ratio)))
+    order = np.random.default_rng(seed).permutation(len(tiles))
+    found: list[PairWindow] = []
+    with progress.task("looking at the pair", min(len(tiles), MOST_WINDOWS)) as task:
+        for index in order:
+            if len(found) == MOST_WINDOWS:
+                break
+            window = pair.read(tiles[index])
+            if window is not None and min(window.coarse) > 2:
+                found.append(window)
+                task.advance()
+    return found
+
+
+def _tiles(shape: tuple[int, int], ratio: float) -> Iterator[Window]:
+    wanted = max(FINE_SIDE, COARSE_SIDE * ratio)
+    counts = [max(1, round(side / wanted)) for side in shape]
+    edges = [
+        np.linspace(0, side, count + 1).astype(int).tolist()
+        for side, count in zip(shape, counts, strict=True)
+    ]
+    for top, bottom in zip(edges[0], edges[0][1:], strict=False):
+        for left, right in zip(edges[1], edges[1][1:], strict=False):
+            yield Window(top, left, bottom - top, right - left)
+
+
+def _samples(
+    ratio: tuple[float, float],
+    windows: list[PairWindow],
+    channels: tuple[int, ...],
+    seed: int,
+) -> Samples:
+    """Coarse pixels whose whole neighbourhood is valid, as many as memory allows."""
+    reach = reach_in_pixels(ratio)
+    size = (2 * reach[0] + 1) * (2 * reach[1] + 1) * len(channels)
+    places = [
+        (window, row, col)
+        for window in windows
+        for row in range(window.coarse[0])
+        for col in range(window.coarse[1])
+        if window.hsi_valid[row, col]
+    ]
+    order = np.random.default_rng(seed).permutation(len(places))
+    hsi: list[Tensor] = []
+    patches: list[Tensor] = []
+    corners: list[tuple[float, float]] = []
+    for index in order:
+        if len(hsi) * size >= _MOST_NUMBERS:
+            break
+        window, row, col = places[index]
+        found = _patch(window, row, col, reach)
+        if found is not None:
+            hsi.append(window.hsi[:, row, col])
+            patches.append(found[0][list(channels)])
+            corners.append(found[1])
+    if not hsi:
+        bands = windows[0].hsi.shape[0] if windows else 0
+        return Samples(torch.zeros(0, bands), torch.zeros(0, 1, 1, 1), torch.zeros(0, 2))
+    return Samples(torch.stack(hsi), torch.stack(patches), torch.tensor(corners))
+
+
+def _patch(
+    window: PairWindow, row: int, col: int, reach: tuple[int, int]
+) -> tuple[Tensor, tuple[float, float]] | None:
+    """Fine pixels around a coarse one, and where they begin; None where some are not valid."""
+    centre = (
+        window.placement.centres(0, 1, row)[0],
+        window.placement.centres(1, 1, col)[0],
+    )
+    first = [math.floor(c) - r for c, r in zip(centre, reach, strict=True)]
+    last = [f + 2 * r + 1 for f, r in zip(first, reach, strict=True)]
+    if min(first) < 0 or last[0] > window.fine[0] or last[1] > window.fine[1]:
+        return None
+    place = (slice(first[0], last[0]), slice(first[1], last[1]))
+    if not bool(window.x_valid[place].all()):
+        return None
+    return window.x[(slice(None), *place)], (first[0] + 0.5 - centre[0], first[1] + 0.5 - centre[1])
+
+
+@torch.no_grad()
+def _correlation(net: DegradationNet, samples: Samples) -> list[float]:
+    seen = net.blurred(samples.patches.double(), samples.corner.double())
+    mixed = net.mixed(samples.hsi.double())
+    pairs = zip(seen.T, mixed.T, strict=True)
+    return [float(torch.corrcoef(torch.stack(two))[0, 1].nan_to_num(0.0)) for two in pairs]

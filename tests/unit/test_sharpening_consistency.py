@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from comix_cli.sharpening.consistency import Blur, made_consistent
+from comix_cli.sharpening.sharpener import PairWindow
+from comix_models.degradation import PointSpread
+from comix_models.placement import Placement
+
+BANDS, RATIO, COARSE = 3, 4, 12
+FINE = RATIO * COARSE
+SPREAD = PointSpread((1.7, 1.7))
+
+
+def uniform(*shape: int, seed: int) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def a_ground(seed: int) -> Tensor:
+    smooth = F.interpolate(uniform(1, BANDS, 16, 16, seed=seed), size=(FINE, FINE), mode="bicubic")
+    return 0.2 + smooth[0].clamp_min(0) + 0.1 * uniform(BANDS, FINE, FINE, seed=seed + 1)
+
+
+def a_window(hsi: Tensor) -> PairWindow:
+    """One that looks at a coarse image, whole."""
+    coarse = hsi.shape[-2], hsi.shape[-1]
+    fine = RATIO * coarse[0], RATIO * coarse[1]
+    return PairWindow(
+        hsi=hsi,
+        x=torch.ones(1, *fine),
+        placement=Placement((RATIO, RATIO)),
+        hsi_valid=torch.ones(coarse, dtype=torch.bool),
+        x_valid=torch.ones(fine, dtype=torch.bool),
+    )
+
+
+def a_pair() -> tuple[Tensor, PairWindow, Blur]:
+    """A sharp image, the window whose HSI is that image blurred, and the blur."""
+    sharp = a_ground(1)
+    empty = a_window(torch.zeros(BANDS, COARSE, COARSE))
+    blur = Blur(empty, SPREAD)
+    return sharp, replace(empty, hsi=blur(sharp)), blur
+
+
+def error(sharp: Tensor, window: PairWindow, blur: Blur) -> float:
+    """Root mean square error of the blurred image, as a share of the mean."""
+    wrong = (blur(sharp) - window.hsi)[:, blur.usable]
+    return float(wrong.square().mean().sqrt() / window.hsi.mean())
+
+
+def test_an_image_that_explains_the_coarse_one_stays() -> None:
+    sharp, window, blur = a_pair()
+
+    torch.testing.assert_close(made_consistent(sharp, window, blur), sharp, rtol=0, atol=1e-5)
+
+
+def test_an_image_that_is_nearly_right_is_made_to_explain_the_coarse_one() -> None:
+    sharp, window, blur = a_pair()
+    near = sharp + 0.2 * (a_ground(7) - sharp)
+    before = error(near, window, blur)
+    assert before > 0.05
+
+    after = error(made_consistent(near, window, blur), window, blur)
+
+    assert after < 0.01
+    assert after < before / 10
+
+
+def test_an_image_of_another_place_is_made_to_explain_most() -> None:
+    # Rounds are few on purpose: more of them would put the coarse image's noise into the sharp one.
+    _, window, blur = a_pair()
+    other = a_ground(7)
+
+    after = error(made_consistent(other, window, blur), window, blur)
+
+    assert after < 0.03
+    assert after < error(other, window, blur) / 10
+
+
+def test_an_image_in_other_units_is_brought_back() -> None:
+    sharp, window, blur = a_pair()
+
+    found = made_consistent(3 * sharp, window, blur)
+
+    # At the borders, where no coarse pixel may be used, the units stay wrong.
+    assert error(found, window, blur) < 0.02
+    inner = (slice(None), slice(16, -16), slice(16, -16))
+    assert (found - sharp)[inner].abs().mean() < 0.02 * sharp.mean()
+
+
+def test_darkness_stays_dark_and_nothing_falls_below_zero() -> None:
+    sharp, window, blur = a_pair()
+    shadow = a_ground(7)
+    shadow[:, 20:22, 20:22] = 0
+    shadow[:, 30, 30] = -1
+
+    found = made_consistent(shadow, window, blur)
+
+    least = 0.01 * window.hsi.mean()  # what is added before quotients are taken
+    assert found[:, 20:22, 20:22].max() < 0.1 * sharp.mean()
+    assert found.min() > -least * 1.1
+    assert found.mean() == pytest.approx(float(sharp.mean()), rel=0.02)
+
+
+def test_the_images_given_are_not_changed() -> None:
+    _, window, blur = a_pair()
+    other = a_ground(7)
+    kept, hsi = other.clone(), window.hsi.clone()
+
+    made_consistent(other, window, blur)
+
+    assert torch.equal(other, kept)
+    assert torch.equal(window.hsi, hsi)
+
+
+def test_where_the_coarse_image_is_invalid_nothing_is_corrected() -> None:
+    _, window, _ = a_pair()
+    nowhere = replace(window, hsi_valid=torch.zeros(COARSE, COARSE, dtype=torch.bool))
+    nowhere.hsi_valid[0, 0] = True  # so that the bands have a mean
+    other = a_ground(7)
+
+    found = made_consistent(other, nowhere, Blur(nowhere, SPREAD))
+
+    # Bicubic and Gaussian weights of the one corner pixel reach a few coarse pixels.
+    far = (slice(None), slice(16, None), slice(16, None))
+    torch.testing.assert_close(found[far], other[far], rtol=0, atol=1e-5)
+
+
+def test_a_pixel_is_usable_where_both_images_are_valid_in_all_its_reach() -> None:
+    window = a_window(torch.ones(BANDS, COARSE, COARSE))
+    window.hsi_valid[6, 2] = False
+    window.x_valid[6 * RATIO + 1, 8 * RATIO + 1] = False
+
+    usable = Blur(window, PointSpread((1.0, 1.0))).usable
+
+    # The Gaussian is narrow, so that pixels at the borders keep 99 % but for their own half.
+    assert not usable[6, 2]
+    assert not usable[6, 8]
+    assert usable[6, 5]
+    assert usable[2, 8]
+    assert not usable[0].any()
+
+
+def test_what_goes_back_is_the_mean_of_the_coarse_pixels_that_see_a_fine_one() -> None:
+    # So narrow that each coarse pixel of three by three sees its middle alone.
+    window = PairWindow(
+        hsi=torch.tensor([[[2.0, 5.0]]]),
+        x=torch.ones(1, 3, 6),
+        placement=Placement((3, 3)),
+        hsi_valid=torch.ones(1, 2, dtype=torch.bool),
+        x_valid=torch.ones(3, 6, dtype=torch.bool),
+    )
+    blur = Blur(window, PointSpread((0.05, 0.05)))
+
+    found = blur.back(window.hsi, -1.0)
+
+    expected = torch.full((1, 3, 6), -1.0)
+    # Weights of the others are too small for float32.
+    expected[0, 1, 1], expected[0, 1, 4] = 2.0, 5.0
+    torch.testing.assert_close(found, expected)
+
+
+def test_what_goes_back_is_weighted_as_it_is_seen() -> None:
+    window = a_window(uniform(BANDS, 3, 3, seed=3))
+    blur = Blur(window, SPREAD)
+    # Each column is what the coarse pixels see of one fine pixel.
+    size = RATIO * 3
+    points = torch.eye(size * size).reshape(-1, size, size)
+    matrix = blur(points).flatten(1)
+
+    found = blur.back(window.hsi, 1.0).flatten(1)
+
+    expected = window.hsi.flatten(1) @ matrix.T / matrix.sum(1)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_constant_stays_constant_in_both_directions() -> None:
+    _, _, blur = a_pair()
+
+    torch.testing.assert_close(
+        blur(torch.full((2, FINE, FINE), 3.0)), torch.full((2, COARSE, COARSE), 3.0)
+    )
+    torch.testing.assert_close(
+        blur.back(torch.full((2, COARSE, COARSE), 3.0), 3.0), torch.full((2, FINE, FINE), 3.0)
+    )
