@@ -69,7 +69,7 @@ def fit_mossfuse(
         progress: Who watches.
         cancelled: Asked after each step; True ends the learning early.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         views, features = prepare(lesson)
         spec = MossFuseSpec(len(lesson.response), features.components.shape[1])

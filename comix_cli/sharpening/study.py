@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,8 +22,9 @@ from comix_models.placement import Placement
 # Windows that methods learn from: their number, and about how long their sides are, in fine pixels
 # and at least in coarse ones.
 MOST_WINDOWS, FINE_SIDE, COARSE_SIDE = 24, 192, 14
-# Most numbers in the samples that the degradation is estimated from (doubles: eight bytes each).
-_MOST_NUMBERS = 12_000_000
+# Most numbers in the samples that the degradation is estimated from (doubles: eight bytes each),
+# and how many pixels there are whatever that takes.
+_MOST_NUMBERS, _ENOUGH_PIXELS = 12_000_000, 200
 _FEWEST_PIXELS = 40
 # A channel that follows the HSI less than this is not what its wavelength says.
 _LEAST_CORRELATION = 0.5
@@ -64,14 +65,15 @@ class Study:
     Attributes:
         lesson: Windows in the units and the place of the HSI, and how the sensors see.
         calibration: How they came to be so.
-        correlation: Of each channel with what the HSI's bands give for it.
-        ignored: Channels that do not follow the HSI, and were left out.
+        correlation: Of each channel that is used with what the HSI's bands give for it.
+        ignored: Other channels that the HSI covers, by their index among the bands of X that are
+            read: they do not follow the HSI. Each with its correlation.
     """
 
     lesson: Lesson
     calibration: Calibration
     correlation: tuple[float, ...]
-    ignored: tuple[int, ...]
+    ignored: Mapping[int, float]
 
 
 def study(
@@ -105,7 +107,8 @@ def study(
         )
     net = estimate_degradation(samples, expected, pair.placement.ratio)
     correlation = _correlation(net, samples)
-    good = [i for i, r in enumerate(correlation) if r >= _LEAST_CORRELATION and net.gain[i] > 0]
+    good = [i for i, r in enumerate(correlation) if r >= _LEAST_CORRELATION]
+    ignored = {channels[i]: r for i, r in enumerate(correlation) if i not in good}
     if not good:
         raise RasterError(
             "no band of it follows the HSI (largest correlation "
@@ -117,7 +120,7 @@ def study(
         kept = tuple(channels[i] for i in good)
         again = _samples(pair.placement.ratio, windows, kept, seed)
         net = estimate_degradation(again, expected[good], pair.placement.ratio)
-        channels = kept
+        channels, correlation = kept, [correlation[i] for i in good]
     spread = net.spread()
     calibration = Calibration(channels, net.gain.float(), net.offset.float(), spread.shift)
     lesson = Lesson(
@@ -125,7 +128,6 @@ def study(
         net.response.float(),
         PointSpread(spread.sigma, spread.tilt),
     )
-    ignored = tuple(i for i in range(len(correlation)) if i not in good)
     return Study(lesson, calibration, tuple(correlation), ignored)
 
 
@@ -174,11 +176,12 @@ def _samples(
         if window.hsi_valid[row, col]
     ]
     order = np.random.default_rng(seed).permutation(len(places))
+    most = max(_ENOUGH_PIXELS, _MOST_NUMBERS // size)
     hsi: list[Tensor] = []
     patches: list[Tensor] = []
     corners: list[tuple[float, float]] = []
     for index in order:
-        if len(hsi) * size >= _MOST_NUMBERS:
+        if len(hsi) >= most:
             break
         window, row, col = places[index]
         found = _patch(window, row, col, reach)
@@ -213,6 +216,6 @@ def _patch(
 @torch.no_grad()
 def _correlation(net: DegradationNet, samples: Samples) -> list[float]:
     seen = net.blurred(samples.patches.double(), samples.corner.double())
-    mixed = net.mixed(samples.hsi.double())
+    mixed = samples.hsi.double() @ net.response.T  # without gain: its sign has to show
     pairs = zip(seen.T, mixed.T, strict=True)
     return [float(torch.corrcoef(torch.stack(two))[0, 1].nan_to_num(0.0)) for two in pairs]

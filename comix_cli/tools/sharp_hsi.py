@@ -36,16 +36,15 @@ def with_sharp_hsi(inputs: SceneInputs, progress: Progress) -> SceneInputs:
     """
     if not inputs.sharpen or inputs.sharpened_from is not None:
         return inputs
-    guide = _guide(inputs)
-    target = _place(inputs.hsi, guide)
+    asked = SharpenOptions(
+        inputs.hsi, _guide(inputs), Path(), src_crs=inputs.src_crs, quality=False, overwrite=True
+    )
+    target = _place(asked)
     if target.exists():
         progress.info(f"{target} is of an earlier run")
     else:
         make_folder(target.parent)
-        sharpen(
-            SharpenOptions(inputs.hsi, guide, target, src_crs=inputs.src_crs, quality=False),
-            progress,
-        )
+        sharpen(replace(asked, output=target), progress)
     return replace(inputs, hsi=str(target), sharpened_from=inputs.hsi)
 
 
@@ -62,14 +61,26 @@ def _guide(inputs: SceneInputs) -> str:
     )
 
 
-def _place(hsi: str, guide: str) -> Path:
-    """Where the sharp HSI is kept: beside the HSI, or here where that folder is not ours."""
-    made_by = {
-        "checksums": [checksum(hsi), checksum(guide)],
-        "options": plain(SharpenOptions("", "", Path())),
-        "version": __version__,
-    }
+def _place(asked: SharpenOptions) -> Path:
+    """Where the sharp HSI is kept: beside the HSI, or here where that folder is not ours.
+
+    Raises:
+        UsageError: What one of the two holds cannot be told from its name.
+    """
+    sums = [_sum(path) for path in (asked.hsi, asked.x)]
+    options = plain(replace(asked, hsi="", x=""))
+    made_by = {"checksums": sums, "options": options, "version": __version__}
     mark = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:16]
-    beside = Path(hsi).parent
-    folder = beside if Path(hsi).exists() and os.access(beside, os.W_OK) else Path.cwd()
-    return folder / FOLDER / f"{Path(hsi).stem}-{mark}.tif"
+    beside = Path(asked.hsi).parent
+    folder = beside if os.access(beside, os.W_OK) else Path.cwd()
+    return folder / FOLDER / f"{Path(asked.hsi).stem}-{mark}.tif"
+
+
+def _sum(path: str) -> str:
+    found = checksum(path)
+    if found is None:
+        raise UsageError(
+            f"--sharpen: {path} is no file of its own, so nothing tells when it changes",
+            remedy="sharpen it with 'comix sharpen', and give the result as the HSI",
+        )
+    return found

@@ -11,6 +11,7 @@ from typing import Any
 from comix_cli.errors import UsageError
 from comix_cli.files import check_suffix, check_writable, partial_folder, publish_all, sidecar
 from comix_cli.mapping.cog import check_creation_options, copy_to_cog, merged_options
+from comix_cli.mapping.writer import stale_files
 from comix_cli.progress import Progress
 from comix_cli.sharpening.bicubic import Bicubic
 from comix_cli.sharpening.budget import Budget
@@ -113,10 +114,10 @@ def _check(options: SharpenOptions) -> None:
 
 def _tell(pair: Pair, found: Study, progress: Progress) -> None:
     """What is strange about the pair."""
-    for index in found.ignored:
+    for index, correlation in found.ignored.items():
         progress.warn(
             f"{pair.x.info.path}: band {pair.x.bands[index]} hardly follows the HSI (correlation "
-            f"{found.correlation[index]:.2f}) and does not guide"
+            f"{correlation:.2f}) and does not guide"
         )
     shift = [s / r for s, r in zip(found.calibration.shift, pair.placement.ratio, strict=True)]
     if math.hypot(*shift) > 0.5:
@@ -144,7 +145,7 @@ def _document(options: SharpenOptions, pair: Pair, found: Study) -> dict[str, An
             "direction_degrees": angle,
             "shift_down": found.calibration.shift[0] * height,
             "shift_across": found.calibration.shift[1] * width,
-            "unit": str(pair.fine.crs.linear_units),
+            "unit": "degree" if pair.fine.crs.is_geographic else str(pair.fine.crs.linear_units),
         },
         "channels": _channels(pair, found),
         "seed": options.seed,
@@ -156,7 +157,6 @@ def _document(options: SharpenOptions, pair: Pair, found: Study) -> dict[str, An
 
 def _channels(pair: Pair, found: Study) -> list[dict[str, Any]]:
     """Each band of X that guides: how it follows the HSI, and what it sees of its bands."""
-    kept = [r for i, r in enumerate(found.correlation) if i not in found.ignored]
     centres = [pair.hsi.info.bands.wavelengths_nm[band - 1] or 0.0 for band in pair.hsi.bands]
     rows = found.lesson.response.tolist()
     calibration = found.calibration
@@ -170,7 +170,7 @@ def _channels(pair: Pair, found: Study) -> list[dict[str, Any]]:
         }
         for index, correlation, gain, offset, row in zip(
             calibration.channels,
-            kept,
+            found.correlation,
             calibration.gain.tolist(),
             calibration.offset.tolist(),
             rows,
@@ -189,7 +189,8 @@ def _write(
 ) -> dict[str, Any]:
     """Every block into a file beside the output, which is judged and takes its place as a COG."""
     form = CubeFormat.like(pair.hsi.dataset, pair.hsi.info, pair.hsi.bands)
-    with partial_folder(options.output) as folder:
+    target = options.output.resolve()  # a link stays one
+    with partial_folder(target) as folder:
         asked = {**_OPTIONS, **{key.upper(): v for key, v in options.creation_options.items()}}
         check_creation_options(folder, options.creation_options, [(form.dtype, 3)])
         again = CoarseAgain(folder, len(form.names), len(found.calibration.channels), pair.coarse)
@@ -204,13 +205,12 @@ def _write(
                 task.advance()
             cube.tag({SHARPENED_TAG: options.method, "COMIX_CREATED": document["created"]})
         figures = _judged(options, pair, found, again, plain_file, progress)
-        finished = folder / options.output.name
+        finished = folder / target.name
         with progress.task("writing", None):
             copy_to_cog(plain_file, finished, merged_options(asked), options.output)
-        companion = (
-            [(sidecar(finished), sidecar(options.output))] if sidecar(finished).exists() else []
-        )
-        publish_all([*companion, (finished, options.output)])
+        companion = [(sidecar(finished), sidecar(target))] if sidecar(finished).exists() else []
+        placed = [*companion, (finished, target)]
+        publish_all(placed, stale_files(placed))
     return figures
 
 

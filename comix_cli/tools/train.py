@@ -119,6 +119,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainReport:
     if options.logs is not None:
         check_log(options.logs, overwrite=options.overwrite or options.resume, inputs=read)
     _check_checkpoint(options)
+    set_threads(options.threads)
     options = replace(options, inputs=with_sharp_hsi(options.inputs, progress))
     seed = options.recipe.seed
     with (

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import geopandas
+import numpy as np
 import pytest
 import rasterio
 import shapely
@@ -121,3 +123,44 @@ def test_all_methods_of_a_benchmark_see_the_sharp_hsi(
     assert len(few_steps) == 1
     with rasterio.open(place / "out" / "hsi" / "seed-0" / "map.tif") as found:
         assert json.loads(found.tags()["COMIX_INPUTS"])[0]["sharpened_from"] == "hsi.tif"
+
+
+def test_what_cannot_be_told_from_its_name_is_not_kept(
+    place: Path, few_steps: list[SharpenOptions]
+) -> None:
+    with zipfile.ZipFile(place / "scene.zip", "w") as archive:
+        archive.write(place / "hsi.tif", "hsi.tif")
+    inside = f"/vsizip/{place / 'scene.zip'}/hsi.tif"
+    refused = comix(place, "train", inside, *TRAIN[2:], "-o", "m.safetensors", "--sharpen")
+    assert refused.code == 2
+    assert "sharpen it with 'comix sharpen'" in refused.error
+    assert not few_steps
+
+
+def test_a_link_stays_a_link_and_an_old_sidecar_goes(place: Path) -> None:
+    (place / "real.tif").write_bytes(b"old")
+    (place / "real.tif.aux.xml").write_text("<PAMDataset><Metadata/></PAMDataset>")
+    (place / "sharp.tif").symlink_to("real.tif")
+    done = comix(
+        place, "sharpen", "hsi.tif", "x.tif", "-o", "sharp.tif", "--method", "gsa", "--overwrite"
+    )
+    assert done.code == 0, done.err
+    assert (place / "sharp.tif").is_symlink()
+    assert not (place / "real.tif.aux.xml").exists()
+    with rasterio.open(place / "real.tif") as sharp:
+        assert sharp.count == 30
+
+
+def test_the_band_that_does_not_follow_is_named(place: Path) -> None:
+    """The first band lies where the HSI has none, the third is noise."""
+    x = painted().x
+    noise = np.random.default_rng(0).integers(100, 5000, x.shape[1:]).astype(x.dtype)
+    write_x(
+        place / "x.tif",
+        np.stack([x[0], x[1], noise, x[3]]),
+        wavelengths=(2200.0, 560.0, 665.0, 842.0),
+    )
+    done = comix(place, "sharpen", "hsi.tif", "x.tif", "-o", "s.tif", "--method", "gsa", "--json")
+    assert done.code == 0, done.err
+    assert "x.tif: band 3 hardly follows the HSI" in done.err
+    assert [channel["band"] for channel in json.loads(done.out)["channels"]] == [2, 4]
