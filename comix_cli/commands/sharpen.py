@@ -120,7 +120,8 @@ def _print(document: Mapping[str, Any]) -> None:
     for title, names in _FIGURES.items():
         figures = document[title.split(":", maxsplit=1)[0].replace(" ", "_")]
         if figures is not None:
-            told = (f"{name} {figures[key]:.4g}" for name, key in names if figures[key] is not None)
-            click.echo(f"{title.split(':')[1].strip()}: {', '.join(told)}")
+            told = [f"{name} {figures[key]:.4g}" for name, key in names if figures[key] is not None]
+            said = ", ".join(told) or "nothing to say, the scene is too small"
+            click.echo(f"{title.split(':')[1].strip()}: {said}")
     if found is not None:
         click.echo(f"Blurred again, the result differs from the HSI by {100 * found:.2f} % (RMSE)")

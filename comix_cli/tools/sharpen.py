@@ -227,7 +227,7 @@ def _judged(
         "no_reference": None,
         "reference": None,
     }
-    if options.quality:
+    if options.quality and again.pixels:
         figures["no_reference"] = without_reference(sharp, pair, found, again, progress)
     if options.reference is not None:
         ratio = math.sqrt(pair.placement.ratio[0] * pair.placement.ratio[1])
