@@ -336,6 +336,15 @@ def is_nearly_full(folder: Path) -> bool:
         return False
 
 
+def write_failure(reason: object, target: Path) -> OutputError:
+    """GDAL rarely says that a disk is full; the disk does."""
+    if is_nearly_full(target.parent):
+        return OutputError(
+            "the disk is full", path=target, remedy="free some space, or write elsewhere"
+        )
+    return OutputError(f"cannot be written ({reason})", path=target, remedy="write elsewhere")
+
+
 def _is_about_output(error: Exception) -> bool:
     number = _error_number(error)
     if number in _NAMES_A_FILE:

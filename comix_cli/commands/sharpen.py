@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _FIGURES = {
-    "reference: Against the reference": (
+    ("reference", "Against the reference"): (
         ("PSNR (dB)", "psnr_db"),
         ("SSIM", "ssim"),
         ("SAM (degrees)", "sam_degrees"),
         ("ERGAS", "ergas"),
         ("UIQI", "uiqi"),
     ),
-    "no reference: Without reference": (
+    ("no_reference", "Without reference"): (
         ("HQNR", "qnr"),
         ("spectral distortion", "d_lambda"),
         ("spatial distortion", "d_s"),
@@ -117,11 +117,11 @@ def _print(document: Mapping[str, Any]) -> None:
         f"larger axis at {spread['direction_degrees']:.0f} degrees), shifted by "
         f"{spread['shift_across']:.2g} across and {spread['shift_down']:.2g} down"
     )
-    for title, names in _FIGURES.items():
-        figures = document[title.split(":", maxsplit=1)[0].replace(" ", "_")]
+    for (key, title), names in _FIGURES.items():
+        figures = document[key]
         if figures is not None:
-            told = [f"{name} {figures[key]:.4g}" for name, key in names if figures[key] is not None]
+            told = [f"{name} {figures[of]:.4g}" for name, of in names if figures[of] is not None]
             said = ", ".join(told) or "nothing to say, the scene is too small"
-            click.echo(f"{title.split(':')[1].strip()}: {said}")
+            click.echo(f"{title}: {said}")
     if found is not None:
         click.echo(f"Blurred again, the result differs from the HSI by {100 * found:.2f} % (RMSE)")

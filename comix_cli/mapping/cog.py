@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError  # rasterio.shutil.copy lets it through; no public name
 from rasterio.errors import RasterioError, RasterioIOError
 
-from comix_cli.errors import OutputError, UsageError
-from comix_cli.files import is_nearly_full
+from comix_cli.errors import UsageError
+from comix_cli.files import write_failure
 from comix_cli.scene.raster import gdal_warnings
 
 BLOCK = 512
@@ -55,15 +55,6 @@ def copy_to_cog(source: Path, finished: Path, options: Mapping[str, str], target
             rasterio.shutil.copy(source, finished, driver="COG", **options)
         except GDAL_ERRORS as error:
             raise write_failure(error, target) from error
-
-
-def write_failure(reason: object, target: Path) -> OutputError:
-    """GDAL rarely says that a disk is full; the disk does."""
-    if is_nearly_full(target.parent):
-        return OutputError(
-            "the disk is full", path=target, remedy="free some space, or write elsewhere"
-        )
-    return OutputError(f"cannot be written ({reason})", path=target, remedy="write elsewhere")
 
 
 def check_creation_options(

@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import rasterio
 
-from comix_cli.files import sidecar
-from comix_cli.mapping.cog import BLOCK, GDAL_ERRORS, copy_to_cog, write_failure
+from comix_cli.files import sidecar, write_failure
+from comix_cli.mapping.cog import BLOCK, GDAL_ERRORS, copy_to_cog
 from comix_cli.mapping.row_file import RowFile
 
 

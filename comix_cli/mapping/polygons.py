@@ -14,8 +14,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import Geod
 from rasterio.errors import CRSError
 
-from comix_cli.files import output_errors
-from comix_cli.mapping.cog import write_failure
+from comix_cli.files import output_errors, write_failure
 from comix_cli.mapping.patches import Patches, trace_patches
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.legend import Legend

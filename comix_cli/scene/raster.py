@@ -43,6 +43,8 @@ _UNHASHED_SUFFIXES = (".aux.xml", ".ovr", ".qml")
 _SHAPEFILE_PARTS = (".dbf", ".shx", ".prj", ".cpg")
 # NETCDF:"file":variable, with or without quotes, HDF4_EOS:EOS_GRID:"file":grid:field
 _PART = re.compile(r'[A-Za-z]\w+:(?:\w+:)*?(?:"(?P<quoted>[^"]+)"|(?P<bare>[^":]+)):.+')
+# What a sharpened HSI has among its tags.
+SHARPENED_TAG = "COMIX_SHARPENED"
 _DAMAGED = "compare its size with the original and copy it again"
 
 
@@ -62,6 +64,7 @@ class RasterInfo:
         block_shape: Height and width of the blocks that its values are stored in.
         interleaved: True where a block holds all bands, so that none can be read alone.
         plain_tiles: True for a local, tiled GeoTIFF without compression.
+        sharpened: True for what `comix sharpen` has written.
     """
 
     path: str
@@ -75,6 +78,7 @@ class RasterInfo:
     block_shape: tuple[int, int] = (1, 1)
     interleaved: bool = False
     plain_tiles: bool = False
+    sharpened: bool = False
 
 
 def open_raster(path: str) -> Any:
@@ -158,6 +162,7 @@ def describe(dataset: Any, path: str, *, src_crs: CRS | str | None = None) -> Ra
         block_shape=dataset.block_shapes[0],
         interleaved=dataset.interleaving == Interleaving.pixel,
         plain_tiles=_has_plain_tiles(dataset, path),
+        sharpened=SHARPENED_TAG in dataset.tags(),
     )
 
 

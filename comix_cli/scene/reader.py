@@ -132,8 +132,8 @@ class NativeReader:
         self._native = NativeBands(dataset, info.path, bands, mix)
         to_source = ~info.grid.transform * grid.transform
         rows, cols = np.arange(grid.height) + 0.5, np.arange(grid.width) + 0.5
-        self._rows = _nearest(rows * to_source.e + to_source.f, info.grid.height)
-        self._cols = _nearest(cols * to_source.a + to_source.c, info.grid.width)
+        self._rows = nearest_pixels(rows * to_source.e + to_source.f, info.grid.height)
+        self._cols = nearest_pixels(cols * to_source.a + to_source.c, info.grid.width)
 
     def read(self, window: Window) -> Values:
         """The values of a window of the grid."""
@@ -182,7 +182,7 @@ class _Repeats:
         return valid.take(self.cols, axis=1).take(self.rows, axis=0) & self.inside
 
 
-def _nearest(positions: NDArray[np.float64], size: int) -> NDArray[np.int64]:
+def nearest_pixels(positions: NDArray[np.float64], size: int) -> NDArray[np.int64]:
     """Indices of the pixels at positions along an axis; -1 outside."""
     indices = np.floor(positions + SNAP_TOLERANCE)
     inside = (indices >= 0) & (indices < size)

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from comix_cli.sharpening.lesson import Blur, lesson_pixels, window_blur
+from comix_cli.sharpening.blur import Blur
+from comix_cli.sharpening.lesson import lesson_pixels
 from comix_cli.sharpening.sharpener import Lesson, PairWindow
 from comix_models.resample import upsampled
 
@@ -101,7 +102,7 @@ def fit_cnmf(lesson: Lesson, count: int = 40) -> Cnmf:
     """
     pixels = lesson_pixels(lesson)[0].clamp_min(0)
     learnt = _begun(pixels, count, lesson.response)
-    blurs = [window_blur(window, lesson.spread) for window in lesson.windows]
+    blurs = [Blur(window, lesson.spread) for window in lesson.windows]
     for _ in range(_ROUNDS - 1):
         seen = [_seen(learnt, *pair) for pair in zip(lesson.windows, blurs, strict=True)]
         learnt = learnt.refined(pixels, torch.cat(seen, 1), lesson.response)
@@ -176,4 +177,4 @@ def _updated(shares: Tensor, target: Tensor, gram: Tensor) -> Tensor:
 
 def _seen(learnt: Cnmf, window: PairWindow, blur: Blur) -> Tensor:
     """Abundances of a window's fine pixels as its usable coarse pixels see them: `(k, n)`."""
-    return blur(learnt.abundances(window))[:, blur.told & window.hsi_valid]
+    return blur.of_valid(learnt.abundances(window))[:, blur.told & window.hsi_valid]

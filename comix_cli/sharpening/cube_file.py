@@ -14,15 +14,13 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from comix_cli.errors import OutputError
-from comix_cli.files import is_nearly_full
+from comix_cli.files import write_failure
 from comix_cli.scene.grid import Grid
-from comix_cli.scene.raster import RasterInfo, open_raster
+from comix_cli.scene.raster import RasterInfo
 from comix_cli.scene.windows import Window
 
 BLOCK = 256
 # What programs look for, ENVI's names first; GDAL's own are in the IMAGERY domain.
-SHARPENED_TAG = "COMIX_SHARPENED"
 _WAVELENGTH, _FWHM, _UNITS = "wavelength", "fwhm", "wavelength_units"
 
 
@@ -110,7 +108,7 @@ class CubeFile:
         try:
             self._dataset.write(self._form.stored(data, valid), window=place)
         except RasterioError as error:
-            raise _failure(error, self._target) from error
+            raise write_failure(error, self._target) from error
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Write metadata of the whole file."""
@@ -142,22 +140,4 @@ def open_cube(path: Path, grid: Grid, form: CubeFormat, target: Path) -> Iterato
                 dataset.update_tags(index, **tags)
             yield CubeFile(dataset, form, target)
     except RasterioError as error:  # what was still to be written at the end
-        raise _failure(error, target) from error
-
-
-def _failure(reason: object, target: Path) -> OutputError:
-    if is_nearly_full(target.parent):
-        return OutputError(
-            "the disk is full", path=target, remedy="free some space, or write elsewhere"
-        )
-    return OutputError(f"cannot be written ({reason})", path=target, remedy="write elsewhere")
-
-
-def is_sharpened(path: str) -> bool:
-    """Whether a raster says that it is a sharpened HSI.
-
-    Raises:
-        RasterError: It cannot be opened.
-    """
-    with open_raster(path) as dataset:
-        return SHARPENED_TAG in dataset.tags()
+        raise write_failure(error, target) from error

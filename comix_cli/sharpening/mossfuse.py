@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from comix_cli.progress import Progress, Silent
+from comix_cli.sharpening.blur import Blur
 from comix_cli.sharpening.budget import Budget
-from comix_cli.sharpening.consistency import Blur, made_consistent
+from comix_cli.sharpening.consistency import made_consistent
 from comix_cli.sharpening.features import Features
 from comix_cli.sharpening.mossfuse_losses import Losses, View, prepare
 from comix_cli.sharpening.sharpener import Lesson, PairWindow

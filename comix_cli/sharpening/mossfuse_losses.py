@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from comix_cli.sharpening.consistency import Blur
+from comix_cli.sharpening.blur import Blur
 from comix_cli.sharpening.features import Features
-from comix_cli.sharpening.sharpener import Lesson, PairWindow, coarse_pixels
+from comix_cli.sharpening.sharpener import Lesson, PairWindow
 from comix_models.decoupling import clustering_loss
 from comix_models.degradation import PointSpread, blur_matrix, blurred
 from comix_models.mossfuse import MossFuse
@@ -72,21 +72,14 @@ class View:
 @torch.no_grad()
 def prepare(lesson: Lesson) -> tuple[list[View], Features]:
     """Learn prior and features from the windows of a lesson, and make the windows ready."""
-    blurs = [Blur(window, lesson.spread) for window in lesson.windows]
+    pairs = [(window, Blur(window, lesson.spread)) for window in lesson.windows]
     # Where both images are valid in parts that hardly touch, no loss has a pixel to speak of.
-    useful = [i for i, blur in enumerate(blurs) if blur.usable.any()]
-    lesson = replace(lesson, windows=[lesson.windows[i] for i in useful])
-    blurs = [blurs[i] for i in useful]
-    around = [_around(window) for window in lesson.windows]
-    seen = [
-        torch.where(blur.usable, blur(window.x), torch.nan)
-        for blur, window in zip(blurs, lesson.windows, strict=True)
-    ]
-    hsi, x = coarse_pixels(lesson, seen)
-    near = torch.cat([a[:, torch.isfinite(s).all(0)] for a, s in zip(around, seen, strict=True)], 1)
-    prior = SpectralPrior.learn(hsi, near, x, lesson.response)
+    parts = [(window, _around(window), blur) for window, blur in pairs if blur.usable.any()]
+    hsi = torch.cat([window.hsi[:, blur.usable] for window, _, blur in parts], 1)
+    near = torch.cat([around[:, blur.usable] for _, around, blur in parts], 1)
+    seen = torch.cat([blur(window.x)[:, blur.usable] for window, _, blur in parts], 1)
+    prior = SpectralPrior.learn(hsi, near, seen, lesson.response)
     features = Features.learn(prior, hsi)
-    parts = zip(lesson.windows, around, blurs, strict=True)
     return [_view(features, *part) for part in parts], features
 
 

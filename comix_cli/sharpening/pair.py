@@ -16,7 +16,7 @@ from comix_cli.errors import GridError, RasterError
 from comix_cli.scene.grid import Grid, common_grid, crs_label, north_up, same_crs
 from comix_cli.scene.pixels import Values
 from comix_cli.scene.raster import RasterInfo, describe, open_raster
-from comix_cli.scene.reader import BandReader, band_reader
+from comix_cli.scene.reader import BandReader, band_reader, nearest_pixels
 from comix_cli.scene.stack import usable_bands
 from comix_cli.scene.windows import Window
 from comix_cli.sharpening.sharpener import PairWindow
@@ -116,24 +116,23 @@ class Pair:
 
     def hsi_valid(self, window: Window) -> NDArray[np.bool_]:
         """`(H, W)`: where the centres of fine pixels lie in valid pixels of the HSI."""
-        spread = np.zeros(window.shape, np.bool_)
         coarse = self.covering(window)
         if coarse is None:
-            return spread
+            return np.zeros(window.shape, np.bool_)
+        rows = self._coarse_pixels(0, window.row, window.height) - coarse.row
+        cols = self._coarse_pixels(1, window.col, window.width) - coarse.col
+        # Beyond the coarse grid is -1, which stays below 0.
+        inside = (rows >= 0)[:, np.newaxis] & (cols >= 0)
         valid = self._hsi.read_valid(coarse)
-        rows, cols = (
-            _nearest(self.placement, axis, start, size) - first
-            for axis, (start, size, first) in enumerate(
-                (
-                    (window.row, window.height, coarse.row),
-                    (window.col, window.width, coarse.col),
-                )
-            )
-        )
-        inside = _within(rows, coarse.height)[:, np.newaxis] & _within(cols, coarse.width)
-        repeated = valid[rows.clip(0, coarse.height - 1)][:, cols.clip(0, coarse.width - 1)]
-        spread[:] = repeated & inside
-        return spread
+        return valid[np.maximum(rows, 0)][:, np.maximum(cols, 0)] & inside
+
+    def _coarse_pixels(self, axis: int, start: int, size: int) -> NDArray[np.int64]:
+        """The rows (or columns) of the HSI in which fine ones have their centres."""
+        centres = np.arange(start, start + size, dtype=np.float64) + 0.5
+        positions: NDArray[np.float64] = (
+            centres - self.placement.offset[axis]
+        ) / self.placement.ratio[axis]
+        return nearest_pixels(positions, self.coarse.shape[axis])
 
 
 @contextmanager
@@ -203,15 +202,3 @@ def _filled(values: Values) -> NDArray[np.float32]:
 
     rows, cols = distance_transform_edt(~values.valid, return_distances=False, return_indices=True)
     return np.ascontiguousarray(values.data[:, rows, cols])
-
-
-def _nearest(placement: Placement, axis: int, start: int, size: int) -> NDArray[np.int64]:
-    centres = np.arange(start, start + size) + 0.5
-    position = (centres - placement.offset[axis]) / placement.ratio[axis]
-    index: NDArray[np.int64] = np.floor(position + 1e-6).astype(np.int64)
-    return index
-
-
-def _within(index: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
-    inside: NDArray[np.bool_] = (index >= 0) & (index < size)
-    return inside

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from comix_models.degradation import PointSpread
@@ -64,22 +63,3 @@ class Sharpener(Protocol):
 
     def sharpen(self, window: PairWindow) -> Tensor:
         """The HSI on the fine pixels of a window: `(bands, H, W)`, in its own units."""
-
-
-def coarse_pixels(lesson: Lesson, blurred: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """All usable coarse pixels of a lesson.
-
-    Args:
-        lesson: Windows.
-        blurred: Of each window, X as the HSI's sensor would see it: `(channels, h, w)`, NaN where
-            it cannot be told.
-
-    Returns:
-        `(bands, n)` of the HSI and `(channels, n)` of X.
-    """
-    hsi, x = [], []
-    for window, seen in zip(lesson.windows, blurred, strict=True):
-        usable = window.hsi_valid & torch.isfinite(seen).all(0)
-        hsi.append(window.hsi[:, usable])
-        x.append(seen[:, usable])
-    return torch.cat(hsi, 1), torch.cat(x, 1)

@@ -117,10 +117,10 @@ def study(
             remedy="check that both show the same place, and the wavelengths of its bands",
         )
     if len(good) < len(channels):
-        kept = tuple(channels[i] for i in good)
-        again = _samples(pair.placement.ratio, windows, kept, seed)
-        net = estimate_degradation(again, expected[good], pair.placement.ratio)
-        channels, correlation = kept, [correlation[i] for i in good]
+        fewer = replace(samples, patches=samples.patches[:, good])
+        net = estimate_degradation(fewer, expected[good], pair.placement.ratio)
+        channels = tuple(channels[i] for i in good)
+        correlation = [correlation[i] for i in good]
     spread = net.spread()
     calibration = Calibration(channels, net.gain.float(), net.offset.float(), spread.shift)
     lesson = Lesson(

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from comix_cli.scene.grid import Grid
-from comix_cli.scene.windows import Window
-from comix_cli.sharpening.consistency import Blur
+from comix_cli.scene.windows import Window, tile_windows
+from comix_cli.sharpening.blur import Blur
 from comix_cli.sharpening.pair import Pair
 from comix_cli.sharpening.sharpener import PairWindow, Sharpener
 from comix_cli.sharpening.study import Calibration
@@ -101,19 +101,9 @@ def sharpened(
     again: CoarseAgain,
 ) -> Iterator[Sharpened]:
     """Every block of the fine grid, row by row."""
-    for core in blocks(pair.fine):
+    for core in tile_windows(pair.fine.shape, CORE):
         data, valid = _block(pair, sharpener, calibration, spread, again, core)
         yield Sharpened(core, data, valid)
-
-
-def blocks(grid: Grid) -> list[Window]:
-    """The blocks of a grid, row by row."""
-    height, width = grid.shape
-    return [
-        Window(row, col, min(CORE, height - row), min(CORE, width - col))
-        for row in range(0, height, CORE)
-        for col in range(0, width, CORE)
-    ]
 
 
 def _block(

@@ -37,7 +37,7 @@ def match_bands(source: SourceSpec, record: InputRecord, progress: Progress) -> 
             return _by_number(source, info, record)
         usable = usable_bands(dataset, info)[0]
     bands = tuple(band for band in usable if info.bands.wavelengths_nm[band - 1] is not None)
-    own = _spectrum_of(info, bands)
+    own = spectrum_of(info, bands)
     if own is None:
         return _by_number(source, info, record)
     return _mixed(source, bands, own, wanted, progress)
@@ -51,7 +51,8 @@ def _spectrum(wavelengths: Sequence[float | None], fwhm: Sequence[float | None])
     return Spectrum(known, tuple(fwhm))
 
 
-def _spectrum_of(info: RasterInfo, bands: Sequence[int]) -> Spectrum | None:
+def spectrum_of(info: RasterInfo, bands: Sequence[int]) -> Spectrum | None:
+    """Where some 1-based bands of a raster lie; None where it does not say it of all of them."""
     table = info.bands
     return _spectrum(
         [table.wavelengths_nm[band - 1] for band in bands],
@@ -62,7 +63,7 @@ def _spectrum_of(info: RasterInfo, bands: Sequence[int]) -> Spectrum | None:
 def _as_in_training(dataset: Any, info: RasterInfo, record: InputRecord, wanted: Spectrum) -> bool:
     if info.count != record.count or not all(info.bands.good[b - 1] for b in record.bands):
         return False
-    own = _spectrum_of(info, record.bands)
+    own = spectrum_of(info, record.bands)
     if own is None or not same_bands(own, wanted):
         return False
     # To tell that a band is empty takes a look at all of it: only the bands that count are asked.

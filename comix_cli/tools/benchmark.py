@@ -33,10 +33,9 @@ from comix_cli.tools.benchmark_runs import (
     mark,
     marks_in,
 )
-from comix_cli.tools.inputs import SceneInputs, open_for_training
+from comix_cli.tools.inputs import SceneInputs, open_for_training, with_hsi_as_asked
 from comix_cli.tools.provenance import plain, versions
 from comix_cli.tools.reference import TruthOptions, open_reference
-from comix_cli.tools.sharp_hsi import with_sharp_hsi
 from comix_cli.tools.train import TrainOptions
 from comix_cli.tools.validation import AUTO, NONE
 from comix_models.deform import warm_up
@@ -186,7 +185,7 @@ def check_methods(options: BenchmarkOptions) -> None:
 
 def _with_sharp_hsi(options: BenchmarkOptions, progress: Progress) -> BenchmarkOptions:
     """The same for all methods: they have the same inputs."""
-    inputs = with_sharp_hsi(options.inputs, progress)
+    inputs = with_hsi_as_asked(options.inputs, progress)
     methods = tuple(
         replace(method, training=replace(method.training, inputs=inputs))
         for method in options.methods

@@ -32,10 +32,9 @@ from comix_cli.scene.grid import Grid
 from comix_cli.scene.raster import raster_files
 from comix_cli.scene.stack import Stack
 from comix_cli.scene.windows import Window, WindowPlan, plan_windows
-from comix_cli.tools.inputs import SceneInputs, open_for_model
+from comix_cli.tools.inputs import SceneInputs, open_for_model, with_hsi_as_asked
 from comix_cli.tools.machine import available_bytes, resident_bytes, return_large_blocks
 from comix_cli.tools.outputs import OutputOptions, bytes_per_row
-from comix_cli.tools.sharp_hsi import with_sharp_hsi
 from comix_models.fuse import fuse, traced
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ def prepared(options: ClassifyOptions, progress: Progress) -> Iterator[Job]:
         compute_exactly()
     network, card = load_model(options.model, device)
     predictor = Predictor(fuse(network), len(card.legend), device, number_type)
-    inputs = with_sharp_hsi(options.inputs, progress)
+    inputs = with_hsi_as_asked(options.inputs, progress)
     with open_for_model(inputs, card, progress) as stack:
         _warn_about_scale(stack.grid, card, progress)
         _warn_about_values(stack, card, progress)

@@ -10,9 +10,8 @@ from typing import Any
 from comix_cli.errors import InputError, RasterError, UsageError, counted
 from comix_cli.learning.model_file import InputRecord, ModelCard
 from comix_cli.progress import Progress, Silent
-from comix_cli.scene.raster import checksum
+from comix_cli.scene.raster import RasterInfo, checksum
 from comix_cli.scene.stack import GridOptions, SourceSpec, Stack, open_stack
-from comix_cli.sharpening.cube_file import is_sharpened
 from comix_cli.tools.alignment import offset
 from comix_cli.tools.band_match import match_bands
 
@@ -114,6 +113,15 @@ class SceneInputs:
                 )
 
 
+def with_hsi_as_asked(inputs: SceneInputs, progress: Progress) -> SceneInputs:
+    """The scene with a sharp HSI where that is asked for; see `with_sharp_hsi`."""
+    if not inputs.sharpen or inputs.sharpened_from is not None:
+        return inputs
+    from comix_cli.tools.sharp_hsi import with_sharp_hsi  # noqa: PLC0415  # slow, and rarely asked
+
+    return with_sharp_hsi(inputs, progress)
+
+
 @contextmanager
 def open_for_training(inputs: SceneInputs) -> Iterator[Stack]:
     """The stack with every good band of every raster.
@@ -147,7 +155,6 @@ def open_for_model(
     inputs.check()
     records = (card.hsi, *card.x)
     _check_number(inputs, records)
-    _check_sharpness(inputs.hsi, card.hsi, progress or Silent())
     surface = _surface_for_model(inputs, card)
     sources = []
     for i, record in enumerate(records):
@@ -155,6 +162,7 @@ def open_for_model(
         matched = match_bands(source, record, progress or Silent())
         sources.append(replace(matched, minus=_terrain(inputs) if i - 1 == surface else None))
     with _open(sources, inputs) as stack:
+        _check_sharpness(stack.hsi_info, card.hsi, progress or Silent())
         yield stack
 
 
@@ -211,22 +219,21 @@ def _check_number(inputs: SceneInputs, records: Sequence[InputRecord]) -> None:
         )
 
 
-def _check_sharpness(hsi: str, record: InputRecord, progress: Progress) -> None:
+def _check_sharpness(hsi: RasterInfo, record: InputRecord, progress: Progress) -> None:
     """A coarse HSI under a fine grid looks quite unlike a sharpened one.
 
     Raises:
         RasterError: The model was trained on a sharpened HSI, and this is none.
     """
-    sharp = is_sharpened(hsi)
-    if record.sharpened and not sharp:
+    if record.sharpened and not hsi.sharpened:
         raise RasterError(
             "the model was trained on a sharpened HSI, and this one is not",
-            path=hsi,
+            path=hsi.path,
             remedy="add --sharpen",
         )
-    if sharp and not record.sharpened:
+    if hsi.sharpened and not record.sharpened:
         progress.warn(
-            f"{hsi} is a sharpened HSI, and the model was trained on one that was not: expect "
+            f"{hsi.path} is a sharpened HSI, and the model was trained on one that was not: expect "
             "mistakes, or train with --sharpen"
         )
 

@@ -17,8 +17,8 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from comix_cli.files import output_errors, partial_folder, publish_all
-from comix_cli.mapping.cog import GDAL_ERRORS, write_failure
+from comix_cli.files import output_errors, partial_folder, publish_all, write_failure
+from comix_cli.mapping.cog import GDAL_ERRORS
 from comix_cli.mapping.polygons import GPKG_VERSION
 from comix_cli.scene.grid import Grid
 

@@ -21,7 +21,7 @@ FOLDER = ".comix-sharp"
 
 
 def with_sharp_hsi(inputs: SceneInputs, progress: Progress) -> SceneInputs:
-    """The same scene with a sharp HSI, where that is asked for.
+    """The same scene with a sharp HSI.
 
     What has been sharpened before from the same files with the same comix is taken again.
 
@@ -34,8 +34,6 @@ def with_sharp_hsi(inputs: SceneInputs, progress: Progress) -> SceneInputs:
         OutputError: There is no place to keep it.
         UsageError: No X is optical.
     """
-    if not inputs.sharpen or inputs.sharpened_from is not None:
-        return inputs
     asked = SharpenOptions(
         inputs.hsi, _guide(inputs), Path(), src_crs=inputs.src_crs, quality=False, overwrite=True
     )

@@ -13,19 +13,22 @@ from comix_cli.files import check_suffix, check_writable, partial_folder, publis
 from comix_cli.mapping.cog import check_creation_options, copy_to_cog, merged_options
 from comix_cli.mapping.writer import stale_files
 from comix_cli.progress import Progress
+from comix_cli.scene.raster import SHARPENED_TAG
+from comix_cli.scene.windows import tile_windows
 from comix_cli.sharpening.bicubic import Bicubic
 from comix_cli.sharpening.budget import Budget
 from comix_cli.sharpening.cnmf import fit_cnmf
-from comix_cli.sharpening.cube_file import SHARPENED_TAG, CubeFormat, open_cube
+from comix_cli.sharpening.cube_file import CubeFormat, open_cube
 from comix_cli.sharpening.gsa import fit_gsa
 from comix_cli.sharpening.mossfuse import fit_mossfuse
 from comix_cli.sharpening.pair import Pair, open_pair
 from comix_cli.sharpening.sharpener import Lesson, Sharpener
 from comix_cli.sharpening.study import Study, study
-from comix_cli.sharpening.windows import CoarseAgain, blocks, sharpened
+from comix_cli.sharpening.windows import CORE, CoarseAgain, sharpened
 from comix_cli.tools.provenance import plain, timestamp, versions
 from comix_cli.tools.sharpen_inputs import Wavelength, channels_and_response
 from comix_cli.tools.sharpen_quality import against_reference, check_reference, without_reference
+from comix_models.degradation import FWHM_PER_SIGMA
 
 METHODS = ("mossfuse", "cnmf", "gsa", "bicubic")
 SUFFIXES = (".tif", ".tiff")
@@ -130,7 +133,6 @@ def _tell(pair: Pair, found: Study, progress: Progress) -> None:
 def _document(options: SharpenOptions, pair: Pair, found: Study) -> dict[str, Any]:
     height, width = (abs(v) for v in (pair.fine.transform.e, pair.fine.transform.a))
     larger, smaller, angle = found.lesson.spread.axes((height, width))
-    per_fwhm = 2 * math.sqrt(2 * math.log(2))
     return {
         "kind": "sharpening",
         "output": str(options.output),
@@ -141,7 +143,7 @@ def _document(options: SharpenOptions, pair: Pair, found: Study) -> dict[str, An
         "bands": len(pair.hsi.bands),
         "dropped_bands": {str(band): why for band, why in pair.hsi.dropped.items()},
         "point_spread": {
-            "fwhm": [larger * per_fwhm, smaller * per_fwhm],
+            "fwhm": [larger * FWHM_PER_SIGMA, smaller * FWHM_PER_SIGMA],
             "direction_degrees": angle,
             "shift_down": found.calibration.shift[0] * height,
             "shift_across": found.calibration.shift[1] * width,
@@ -197,7 +199,7 @@ def _write(
         plain_file = folder / "blocks.tif"
         with (
             open_cube(plain_file, pair.fine, form, options.output) as cube,
-            progress.task("sharpening", len(blocks(pair.fine))) as task,
+            progress.task("sharpening", len(tile_windows(pair.fine.shape, CORE))) as task,
         ):
             parts = sharpened(pair, sharpener, found.calibration, found.lesson.spread, again)
             for part in parts:

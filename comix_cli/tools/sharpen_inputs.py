@@ -12,6 +12,7 @@ from comix_cli.progress import Progress
 from comix_cli.scene.spectral import Spectrum
 from comix_cli.sharpening.pair import Pair, Side
 from comix_cli.sharpening.response import expected_response
+from comix_cli.tools.band_match import spectrum_of
 
 # Heights and backscatter have no wavelength, and what they show has no spectrum.
 _NEEDS_OPTICAL = (
@@ -67,14 +68,14 @@ def channels_and_response(
         RasterError: Wavelengths are missing, or none of X lies where the HSI has bands.
         UsageError: The user names more or fewer wavelengths than X has bands.
     """
-    hsi = _spectrum(pair.hsi)
+    hsi = spectrum_of(pair.hsi.info, pair.hsi.bands)
     if hsi is None:
         raise RasterError(
             "says no wavelengths of its bands, and sharpening needs them",
             path=pair.hsi.info.path,
             remedy="write them into the file, as ENVI headers or GDAL's IMAGERY tags do",
         )
-    x = _given(pair.x, given) if given else _spectrum(pair.x)
+    x = _given(pair.x, given) if given else spectrum_of(pair.x.info, pair.x.bands)
     if x is None:
         raise RasterError(
             _NEEDS_OPTICAL,
@@ -94,15 +95,6 @@ def channels_and_response(
             "where the HSI has no bands, and does not guide"
         )
     return kept, torch.from_numpy(weights)
-
-
-def _spectrum(side: Side) -> Spectrum | None:
-    table = side.info.bands
-    centres = [table.wavelengths_nm[band - 1] for band in side.bands]
-    known = tuple(centre for centre in centres if centre is not None)
-    if len(known) < len(centres):
-        return None
-    return Spectrum(known, tuple(table.fwhm_nm[band - 1] for band in side.bands))
 
 
 def _given(side: Side, given: tuple[Wavelength, ...]) -> Spectrum:

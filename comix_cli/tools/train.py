@@ -27,18 +27,17 @@ from comix_cli.scene.labels import Reference
 from comix_cli.scene.legend import Legend
 from comix_cli.scene.raster import checksum
 from comix_cli.scene.stack import BlockReader, Stack
-from comix_cli.sharpening.cube_file import is_sharpened
 from comix_cli.tools.fitting import Fitted, Keeping, Lesson, fit_at_once, learn
 from comix_cli.tools.inputs import (
     SceneInputs,
     check_alignment,
     input_provenance,
     open_for_training,
+    with_hsi_as_asked,
 )
 from comix_cli.tools.model_choice import ModelChoice
 from comix_cli.tools.provenance import plain, timestamp, versions
 from comix_cli.tools.reference import TruthOptions, open_reference
-from comix_cli.tools.sharp_hsi import with_sharp_hsi
 from comix_cli.tools.training_scene import labelled_scene
 from comix_cli.tools.validation import AUTO, Sides, thinned, told_apart
 from comix_models.spec import CoMiXSpec
@@ -120,7 +119,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainReport:
         check_log(options.logs, overwrite=options.overwrite or options.resume, inputs=read)
     _check_checkpoint(options)
     set_threads(options.threads)
-    options = replace(options, inputs=with_sharp_hsi(options.inputs, progress))
+    options = replace(options, inputs=with_hsi_as_asked(options.inputs, progress))
     seed = options.recipe.seed
     with (
         _computing(options) as fabric,
@@ -256,7 +255,7 @@ def _input_records(
                 resampling=inputs.resampling_of(i),
                 normalisation=fit_normalisation(sample),
                 above_ground=i - 1 == surface,
-                sharpened=i == 0 and is_sharpened(info.path),
+                sharpened=i == 0 and info.sharpened,
             )
         )
     return records[0], tuple(records[1:])

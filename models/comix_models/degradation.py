@@ -26,6 +26,7 @@ REACH = 2.0
 WIDEST, NARROWEST = 0.9, 0.3
 # How far the two images may lie apart from where they say, in coarse pixels.
 FARTHEST = 1.0
+FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 _LARGEST_TILT = 0.95
 
 
@@ -181,7 +182,7 @@ class DegradationNet(nn.Module):
         self.register_buffer("prior", prior)
         self.log_response = nn.Parameter(prior.clamp_min(1e-12).log())
         # A detector element that sees just its own pixel: FWHM of one coarse pixel.
-        start = [math.log(r / 2.3548) for r in ratio]
+        start = [math.log(r / FWHM_PER_SIGMA) for r in ratio]
         self.log_sigma = nn.Parameter(torch.tensor(start, dtype=prior.dtype))
         self.raw_tilt = nn.Parameter(prior.new_zeros(()))
         self.raw_shift = nn.Parameter(prior.new_zeros(2))

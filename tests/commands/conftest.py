@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import geopandas
+import pairs
 import pytest
 from benches import SCENE, TWO
 from cli import comix
@@ -68,3 +69,15 @@ def copied(benchmarked: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "copied"
     shutil.copytree(benchmarked, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with hsi.tif, x.tif and truth.tif; look only."""
+    return pairs.write_pair(tmp_path_factory.mktemp("pair"), pairs.painted())
+
+
+@pytest.fixture
+def pair(painted: Path, tmp_path: Path) -> Path:
+    """A copy of it to do anything with."""
+    return Path(shutil.copytree(painted, tmp_path / "pair"))

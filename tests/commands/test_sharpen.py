@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +21,6 @@ from comix_cli.sharpening import windows
 from comix_cli.tools import sharpen as tool
 
 FEW = ("--steps", "3")
-
-
-@pytest.fixture(scope="module")
-def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with hsi.tif, x.tif and truth.tif; look only."""
-    return pairs.write_pair(tmp_path_factory.mktemp("pair"), pairs.painted())
-
-
-@pytest.fixture
-def pair(painted: Path, tmp_path: Path) -> Path:
-    """A copy of it to do anything with."""
-    return Path(shutil.copytree(painted, tmp_path / "pair"))
 
 
 def sharpen(folder: Path, *options: str, output: str = "sharp.tif") -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,18 +19,6 @@ from comix_cli.sharpening.budget import Budget
 from comix_cli.tools import sharpen as tool
 
 SHARPEN = ("sharpen", "hsi.tif", "x.tif", "-o", "sharp.tif", "--steps", "3")
-
-
-@pytest.fixture(scope="module")
-def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with hsi.tif, x.tif and truth.tif; look only."""
-    return pairs.write_pair(tmp_path_factory.mktemp("pair"), pairs.painted())
-
-
-@pytest.fixture
-def pair(painted: Path, tmp_path: Path) -> Path:
-    """A copy of it to do anything with."""
-    return Path(shutil.copytree(painted, tmp_path / "pair"))
 
 
 def _begun(*_: object, **__: object) -> None:

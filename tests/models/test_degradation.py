@@ -167,7 +167,9 @@ def test_a_new_net_says_what_is_expected() -> None:
 
     torch.testing.assert_close(net.response, PRIOR)
     assert net.departure().item() == pytest.approx(0, abs=1e-12)
-    assert net.spread().sigma == pytest.approx((4 / 2.3548, 3 / 2.3548))
+    # Half of the largest value is reached at sqrt(2 ln 2) standard deviations, to both sides.
+    half = math.sqrt(2 * math.log(2))
+    assert net.spread().sigma == pytest.approx((4 / (2 * half), 3 / (2 * half)))
     assert net.spread().tilt == 0
     assert net.spread().shift == (0, 0)
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from comix_cli.sharpening.consistency import Blur, made_consistent
+from comix_cli.sharpening.blur import Blur
+from comix_cli.sharpening.consistency import made_consistent
 from comix_cli.sharpening.sharpener import PairWindow
 from comix_models.degradation import PointSpread
 from comix_models.placement import Placement

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from comix_cli.errors import UsageError
+from comix_cli.sharpening.blur import Blur
 from comix_cli.sharpening.budget import Budget
-from comix_cli.sharpening.consistency import Blur
 from comix_cli.sharpening.features import Features
 from comix_cli.sharpening.mossfuse import MossFuseSharpener, fit_mossfuse
 from comix_cli.sharpening.mossfuse_losses import Losses, View, prepare

@@ -11,7 +11,8 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from comix_cli.mapping.cog import GDAL_ERRORS, write_failure
+from comix_cli.files import write_failure
+from comix_cli.mapping.cog import GDAL_ERRORS
 from comix_cli.mapping.score_file import CONTENT_TAG
 from comix_cli.mapping.writer import Published, open_map_rows
 from comix_cli.scene.legend import Legend
