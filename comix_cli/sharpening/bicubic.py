@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from comix_cli.sharpening.sharpener import PairWindow
+from comix_cli.sharpening.blur import Blur
+from comix_cli.sharpening.pair_window import PairWindow
 from comix_models.resample import upsampled
 
 
@@ -14,6 +15,6 @@ from comix_models.resample import upsampled
 class Bicubic:
     """Bicubic interpolation. It needs no lesson and does not look at the other sensor."""
 
-    def sharpen(self, window: PairWindow) -> Tensor:
+    def sharpen(self, window: PairWindow, blur: Blur) -> Tensor:  # noqa: ARG002  # see Sharpener
         """The HSI on the fine pixels of a window: `(bands, H, W)`."""
         return upsampled(window.hsi, window.placement, window.fine)

@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from comix_cli.sharpening.sharpener import PairWindow
+from comix_cli.sharpening.pair_window import PairWindow
 from comix_models.degradation import PointSpread, blur_matrix, blurred
 
 # Share of a coarse pixel's Gaussian that must lie on valid fine pixels for it to be compared.

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from comix_cli.sharpening.blur import Blur
 from comix_cli.sharpening.lesson import lesson_pixels
-from comix_cli.sharpening.sharpener import Lesson, PairWindow
+from comix_cli.sharpening.pair_window import PairWindow
+from comix_cli.sharpening.sharpener import Lesson
 from comix_models.resample import upsampled
 
 # Turns of unmixing one image after the other, and multiplicative updates in each. The review of
@@ -58,7 +59,7 @@ class Cnmf:
     mixed: Tensor
     unity: float
 
-    def sharpen(self, window: PairWindow) -> Tensor:
+    def sharpen(self, window: PairWindow, blur: Blur) -> Tensor:  # noqa: ARG002  # see Sharpener
         """The HSI on the fine pixels of a window: `(bands, H, W)`, not negative.
 
         Negative values of either image, which noise around 0 leaves behind, count as 0.

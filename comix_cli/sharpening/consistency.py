@@ -6,19 +6,40 @@ import torch
 from torch import Tensor
 
 from comix_cli.sharpening.blur import Blur
-from comix_cli.sharpening.sharpener import PairWindow
+from comix_cli.sharpening.pair_window import PairWindow
 from comix_models.resample import upsampled
 
 # Rounds of correction; errors at the coarse image's own resolution halve with each.
 _ROUNDS = 8
-# Least value that takes part in a quotient, as a share of a band's mean: below it, quotients are
-# mostly noise.
+# Least value that takes part in a quotient, as a share of a band's mean size: below it, quotients
+# are mostly noise.
 _LEAST = 1e-2
+# The share of a band's pixels that may lie below what can be told: they are outliers.
+_BELOW = 1e-3
 _MOST = 4.0
 
 
-def made_consistent(sharp: Tensor, window: PairWindow, blur: Blur) -> Tensor:
-    """Correct a sharp image until it explains the coarse one.
+def lift_of(pixels: Tensor) -> Tensor:
+    """What has to be added to each band so that quotients of its values say something.
+
+    Corrections are factors, so nothing below 0 could be corrected. Bands that noise or the removal
+    of the atmosphere has left around 0 are lifted by what they have below it; the higher, the more
+    a factor acts like a sum.
+
+    Args:
+        pixels: `(bands, n)` of the HSI.
+
+    Returns:
+        `(bands,)`, above 0.
+    """
+    lowest = pixels.kthvalue(1 + int(_BELOW * pixels.shape[1]), dim=1).values
+    return (_LEAST * pixels.abs().mean(1)).clamp_min(1e-12) + (-lowest).clamp_min(0)
+
+
+def made_consistent(
+    sharp: Tensor, hsi: Tensor, lift: Tensor, window: PairWindow, blur: Blur
+) -> Tensor:
+    """Correct some bands of a sharp image until they explain the coarse one.
 
     What the coarse image has more or less is given to the fine pixels in proportion to what they
     have already, as in Richardson-Lucy deconvolution: shadows stay dark and spectra keep their
@@ -26,18 +47,20 @@ def made_consistent(sharp: Tensor, window: PairWindow, blur: Blur) -> Tensor:
 
     Args:
         sharp: `(bands, H, W)`.
-        window: The window it is of.
+        hsi: `(bands, h, w)`: the same bands of the coarse image.
+        lift: `(bands,)`, see `lift_of`.
+        window: The window that both are of.
         blur: The window's blur.
     """
-    least = _LEAST * window.hsi[:, window.hsi_valid].mean(1).clamp_min(1e-12)[:, None, None]
-    result = sharp.clamp_min(0) + least
-    wanted = (window.hsi + least).clamp_min(0)
+    least = lift[:, None, None]
+    result = (sharp + least).clamp_min_(0)
+    wanted = (hsi + least).clamp_min(0)
     for turn in range(_ROUNDS + 1):
-        quotient = (wanted / blur(result)).clamp(1 / _MOST, _MOST)
+        quotient = (wanted / blur(result)).clamp_(1 / _MOST, _MOST)
         quotient = torch.where(blur.usable, quotient, 1.0)
         if turn == 0:  # smooth first: what is wrong over several coarse pixels
-            factor = upsampled(quotient, window.placement, window.fine).clamp(1 / _MOST, _MOST)
+            factor = upsampled(quotient, window.placement, window.fine).clamp_(1 / _MOST, _MOST)
         else:
             factor = blur.back(quotient, 1.0)
         result *= factor
-    return result - least
+    return result.sub_(least)

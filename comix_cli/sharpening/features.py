@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from comix_cli.sharpening.pair_window import PairWindow
+from comix_models.resample import upsampled
 from comix_models.spectral_prior import SpectralPrior
 
 MOST_COMPONENTS = 12
 # Coarse pixels for each component that is estimated from them.
 _PIXELS_PER_COMPONENT = 4
+# Numbers of a sharp image that are worked on at once: beside them there are a few copies.
+_AT_ONCE = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -65,3 +70,18 @@ class Features:
         bright = self.prior.brightness(x)
         shape = (x / bright - self.x_mean[:, None, None]) / self.x_scale[:, None, None]
         return torch.cat([shape, (bright / self.brightness).log()])
+
+
+def expected(prior: SpectralPrior, window: PairWindow) -> Iterator[tuple[slice, Tensor]]:
+    """The prior's sharp image of a window, a few bands at a time so that little is held at once.
+
+    Yields:
+        Which bands, and `(these bands, H, W)`.
+    """
+    place, fine = window.placement, window.fine
+    seen = upsampled(prior.seen(window.hsi), place, fine)
+    step = max(1, _AT_ONCE // (fine[0] * fine[1]))
+    for first in range(0, len(window.hsi), step):
+        bands = slice(first, first + step)
+        local = upsampled(window.hsi[bands], place, fine)
+        yield bands, prior.of_bands(bands, local, seen, window.x)

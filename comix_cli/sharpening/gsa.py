@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from comix_cli.sharpening.blur import Blur
 from comix_cli.sharpening.lesson import lesson_pixels
-from comix_cli.sharpening.sharpener import Lesson, PairWindow
+from comix_cli.sharpening.pair_window import PairWindow
+from comix_cli.sharpening.sharpener import Lesson
 from comix_models.resample import upsampled
 
 # Added to the diagonal, as a share of its mean: neighbouring bands are nearly alike, and a lesson
@@ -46,7 +48,7 @@ class Gsa:
     constant: Tensor
     gain: Tensor
 
-    def sharpen(self, window: PairWindow) -> Tensor:
+    def sharpen(self, window: PairWindow, blur: Blur) -> Tensor:  # noqa: ARG002  # see Sharpener
         """The HSI on the fine pixels of a window: `(bands, H, W)`.
 
         `sharp = smooth + gain * (x - intensity(smooth))`, where `smooth` is interpolated.

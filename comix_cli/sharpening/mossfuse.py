@@ -13,11 +13,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from comix_cli.progress import Progress, Silent
 from comix_cli.sharpening.blur import Blur
 from comix_cli.sharpening.budget import Budget
-from comix_cli.sharpening.consistency import made_consistent
-from comix_cli.sharpening.features import Features
+from comix_cli.sharpening.consistency import lift_of, made_consistent
+from comix_cli.sharpening.features import Features, expected
 from comix_cli.sharpening.mossfuse_losses import Losses, View, prepare
-from comix_cli.sharpening.sharpener import Lesson, PairWindow
-from comix_models.degradation import PointSpread
+from comix_cli.sharpening.pair_window import PairWindow
+from comix_cli.sharpening.sharpener import Lesson
 from comix_models.mossfuse import MossFuse, MossFuseSpec
 from comix_models.resample import upsampled
 
@@ -28,24 +28,37 @@ _AVERAGE = 0.99
 
 @dataclass(frozen=True)
 class MossFuseSharpener:
-    """What has been learnt of a pair."""
+    """What has been learnt of a pair.
+
+    Attributes:
+        features: The prior, and what the network sees.
+        network: What corrects the prior.
+        lift: `(bands,)`, see `lift_of`.
+    """
 
     features: Features
     network: MossFuse
-    spread: PointSpread
+    lift: Tensor
 
-    @torch.inference_mode()
-    def sharpen(self, window: PairWindow) -> Tensor:
+    @torch.no_grad()
+    def sharpen(self, window: PairWindow, blur: Blur) -> Tensor:
         """The HSI on the fine pixels: `(bands, H, W)`; blurred again it is the coarse one."""
-        prior, features = self.features.prior, self.features
-        bright = prior.brightness(window.x)
-        sharp = prior(upsampled(window.hsi, window.placement, window.fine), window.x)
-        shared, spatial = self.network.encode_x(features.of_x(window.x)[None])
-        _, spectral = self.network.encode_hsi(features.of_hsi(window.hsi)[None])
+        bright = self.features.prior.brightness(window.x)
+        correction = self._correction(window).mul_(bright)
+        result = torch.empty(len(window.hsi), *window.fine)
+        for bands, sharp in expected(self.features.prior, window):
+            corrected = sharp + torch.tensordot(self.features.components[bands], correction, 1)
+            hsi, lift = window.hsi[bands], self.lift[bands]
+            result[bands] = made_consistent(corrected, hsi, lift, window, blur)
+        return result
+
+    def _correction(self, window: PairWindow) -> Tensor:
+        """What the network says: `(components, H, W)`."""
+        shared, spatial = self.network.encode_x(self.features.of_x(window.x)[None])
+        _, spectral = self.network.encode_hsi(self.features.of_hsi(window.hsi)[None])
         local = upsampled(spectral, window.placement, window.fine)
-        correction = self.network(shared, spatial, local)[0]
-        sharp += torch.tensordot(features.components, correction, 1) * bright
-        return made_consistent(sharp, window, Blur(window, self.spread))
+        correction: Tensor = self.network(shared, spatial, local)[0]
+        return correction
 
 
 def fit_mossfuse(
@@ -73,11 +86,12 @@ def fit_mossfuse(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         views, features = prepare(lesson)
+        lift = lift_of(torch.cat([view.truth[:, view.blur.usable] for view in views], 1))
         spec = MossFuseSpec(len(lesson.response), features.components.shape[1])
         network = MossFuse(spec)
         losses = Losses(network, views, features)
         _train(network, views, losses, budget, progress or Silent(), cancelled)
-    return MossFuseSharpener(features, network.eval(), lesson.spread)
+    return MossFuseSharpener(features, network.eval(), lift)
 
 
 def _train(

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from comix_cli.errors import TrainingError
 from comix_cli.sharpening.blur import Blur
-from comix_cli.sharpening.features import Features
-from comix_cli.sharpening.sharpener import Lesson, PairWindow
+from comix_cli.sharpening.features import Features, expected
+from comix_cli.sharpening.pair_window import PairWindow
+from comix_cli.sharpening.sharpener import Lesson
 from comix_models.decoupling import clustering_loss
 from comix_models.degradation import PointSpread, blur_matrix, blurred
 from comix_models.mossfuse import MossFuse
@@ -20,8 +22,10 @@ from comix_models.spectral_prior import SpectralPrior
 
 # How the losses of rebuilding the inputs and of decoupling count against those of consistency.
 _REBUILD, _DECOUPLE = 0.1, 0.02
-# Half in units of the whole image, half in units of each band's mean.
+# Half in units of the whole image, half in units of each band's mean, or of this share of all
+# bands' mean where that is more.
 _BY_BAND = 0.5
+_SMALLEST = 0.05
 # The image around a coarse pixel: what blurs it as much as a fine pixel differs from a coarse one.
 _AROUND = PointSpread((0.6, 0.6))
 
@@ -52,6 +56,7 @@ class View:
         prior_blurred: `(bands, h, w)`: the prior's sharp image, blurred.
         prior_same: `(bands, h, w)`: the prior's image at the HSI's scale.
         prior_x, seen: `(channels, H, W)`: the prior's image to the other sensor; what it saw.
+        x_valid: `(H, W)`: where it saw anything.
         blur: From fine to coarse.
         placement: Where the coarse pixels lie.
     """
@@ -65,16 +70,26 @@ class View:
     prior_same: Tensor
     prior_x: Tensor
     seen: Tensor
+    x_valid: Tensor
     blur: Blur
     placement: Placement
 
 
 @torch.no_grad()
 def prepare(lesson: Lesson) -> tuple[list[View], Features]:
-    """Learn prior and features from the windows of a lesson, and make the windows ready."""
+    """Learn prior and features from the windows of a lesson, and make the windows ready.
+
+    Raises:
+        TrainingError: No coarse pixel can be compared.
+    """
     pairs = [(window, Blur(window, lesson.spread)) for window in lesson.windows]
     # Where both images are valid in parts that hardly touch, no loss has a pixel to speak of.
     parts = [(window, _around(window), blur) for window, blur in pairs if blur.usable.any()]
+    if not parts:
+        raise TrainingError(
+            "no pixel of the hyperspectral image lies wholly on valid pixels of the other image",
+            remedy="check nodata and masks of both, or take another --method",
+        )
     hsi = torch.cat([window.hsi[:, blur.usable] for window, _, blur in parts], 1)
     near = torch.cat([around[:, blur.usable] for _, around, blur in parts], 1)
     seen = torch.cat([blur(window.x)[:, blur.usable] for window, _, blur in parts], 1)
@@ -92,7 +107,10 @@ def _around(window: PairWindow) -> Tensor:
 
 def _view(features: Features, window: PairWindow, around: Tensor, blur: Blur) -> View:
     prior = features.prior
-    sharp = prior(upsampled(window.hsi, window.placement, window.fine), window.x)
+    prior_blurred, prior_x = torch.zeros_like(window.hsi), torch.zeros_like(window.x)
+    for bands, sharp in expected(prior, window):
+        prior_blurred[bands] = blur(sharp)
+        prior_x += torch.tensordot(prior.response[:, bands], sharp, 1)
     mixed = prior.seen(window.hsi)
     return View(
         hsi=features.of_hsi(window.hsi)[None],
@@ -100,10 +118,11 @@ def _view(features: Features, window: PairWindow, around: Tensor, blur: Blur) ->
         fine=_Scale(features.of_x(window.x)[None], prior.brightness(window.x)),
         same=_Scale(features.of_x(mixed)[None], prior.brightness(mixed)),
         truth=window.hsi,
-        prior_blurred=blur(sharp),
+        prior_blurred=prior_blurred,
         prior_same=prior(around, mixed),
-        prior_x=prior.seen(sharp),
+        prior_x=prior_x,
         seen=window.x,
+        x_valid=window.x_valid,
         blur=blur,
         placement=window.placement,
     )
@@ -115,7 +134,9 @@ class Losses:
     def __init__(self, network: MossFuse, views: list[View], features: Features) -> None:
         self._network, self._features = network, features
         pixels = torch.cat([view.truth.flatten(1) for view in views], 1)
-        by_band = _BY_BAND / pixels.mean(1).abs().clamp_min(1e-9)
+        # Bands that are 0 but for noise would outweigh all others.
+        size = pixels.abs().mean(1)
+        by_band = _BY_BAND / size.clamp_min(max(_SMALLEST * float(size.mean()), 1e-9))
         whole = (1 - _BY_BAND) / pixels.std(1).mean().clamp_min(1e-9)
         self._band_weight = (by_band + whole)[:, None, None]
         seen = torch.cat([view.seen.flatten(1) for view in views], 1)
@@ -129,12 +150,11 @@ class Losses:
         fine = view.fine.x.shape[-2], view.fine.x.shape[-1]
         local = upsampled(hsi_parts[1], view.placement, fine)
         change = network(*x_parts, local)[0] * view.fine.bright
-        rebuilt = network.rebuild(x_parts, hsi_parts)
         return (
             self._blurred(view, change)
             + self._mixed(view, change)
             + self._same_scale(view)
-            + _REBUILD * (F.l1_loss(rebuilt[0], view.fine.x) + F.l1_loss(rebuilt[1], view.hsi))
+            + _REBUILD * self._rebuilt(view, *network.rebuild(x_parts, hsi_parts))
             + _DECOUPLE * self._clusters(view, x_parts, hsi_parts)
         )
 
@@ -148,7 +168,13 @@ class Losses:
         """The sharp image, mixed, against what the other sensor saw."""
         mixed = torch.tensordot(self._mixed_components, change, 1)
         error: Tensor = (view.prior_x + mixed - view.seen) * self._x_weight
-        return error.abs().mean()
+        return error[:, view.x_valid].abs().mean()
+
+    @staticmethod
+    def _rebuilt(view: View, x: Tensor, hsi: Tensor) -> Tensor:
+        """Each image from its own two parts, against itself."""
+        seen = view.x_valid
+        return F.l1_loss(x[..., seen], view.fine.x[..., seen]) + F.l1_loss(hsi, view.hsi)
 
     def _same_scale(self, view: View) -> Tensor:
         """At the HSI's scale, from a blurred HSI and the channels that the HSI itself gives."""

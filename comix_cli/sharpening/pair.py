@@ -19,7 +19,7 @@ from comix_cli.scene.raster import RasterInfo, describe, open_raster
 from comix_cli.scene.reader import BandReader, band_reader, nearest_pixels
 from comix_cli.scene.stack import usable_bands
 from comix_cli.scene.windows import Window
-from comix_cli.sharpening.sharpener import PairWindow
+from comix_cli.sharpening.pair_window import PairWindow
 from comix_models.placement import Placement
 
 # Below it there is next to nothing to gain, and grids that should be equal differ by this much.

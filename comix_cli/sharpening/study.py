@@ -15,7 +15,8 @@ from comix_cli.progress import Progress
 from comix_cli.scene.windows import Window
 from comix_cli.sharpening.estimate import Samples, estimate_degradation
 from comix_cli.sharpening.pair import Pair
-from comix_cli.sharpening.sharpener import Lesson, PairWindow
+from comix_cli.sharpening.pair_window import PairWindow
+from comix_cli.sharpening.sharpener import Lesson
 from comix_models.degradation import DegradationNet, PointSpread, reach_in_pixels
 from comix_models.placement import Placement
 

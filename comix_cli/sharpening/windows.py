@@ -16,7 +16,8 @@ from comix_cli.scene.grid import Grid
 from comix_cli.scene.windows import Window, tile_windows
 from comix_cli.sharpening.blur import Blur
 from comix_cli.sharpening.pair import Pair
-from comix_cli.sharpening.sharpener import PairWindow, Sharpener
+from comix_cli.sharpening.pair_window import PairWindow
+from comix_cli.sharpening.sharpener import Sharpener
 from comix_cli.sharpening.study import Calibration
 from comix_models.degradation import PointSpread
 
@@ -120,8 +121,9 @@ def _block(
     if raw is None:
         return np.zeros((bands, *core.shape), np.float32), np.zeros(core.shape, np.bool_)
     window = calibration(raw)
-    result = sharpener.sharpen(window)
-    _compare(pair, again, window, result, spread, outer, core)
+    blur = Blur(window, spread)
+    result = sharpener.sharpen(window, blur)
+    _compare(pair, again, window, result, blur, outer, core)
     rows = slice(core.row - outer.row, core.row - outer.row + core.height)
     cols = slice(core.col - outer.col, core.col - outer.col + core.width)
     valid = window.x_valid[rows, cols].numpy() & pair.hsi_valid(core)
@@ -141,12 +143,11 @@ def _compare(
     again: CoarseAgain,
     window: PairWindow,
     result: Tensor,
-    spread: PointSpread,
+    blur: Blur,
     outer: Window,
     core: Window,
 ) -> None:
     """Count the coarse pixels whose centres lie in the core: each lies in one."""
-    blur = Blur(window, spread)
     inside = []
     for axis, (start, size, origin) in enumerate(
         ((core.row, core.height, outer.row), (core.col, core.width, outer.col))

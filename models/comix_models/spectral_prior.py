@@ -86,8 +86,19 @@ class SpectralPrior(nn.Module):
         Returns:
             `(bands, ...)`.
         """
-        bright = self.brightness(x)
-        shape = self.shape(local)
-        surprise = x / bright - self.seen(shape)
-        expected: Tensor = shape + torch.tensordot(self.regression, surprise, 1)
-        return expected * bright
+        return self.of_bands(slice(None), local, self.seen(local), x)
+
+    def of_bands(self, bands: slice, local: Tensor, seen: Tensor, x: Tensor) -> Tensor:
+        """The same of some bands, where all of them at once would take too much memory.
+
+        Args:
+            bands: Which.
+            local: `(these bands, ...)`: the coarse image there, interpolated.
+            seen: `(channels, ...)`: what the channels see of all bands of it.
+            x: `(channels, ...)`: what the other sensor saw, in units of the HSI.
+        """
+        bright, local_bright = self.brightness(x), self.brightness(seen)
+        surprise = x / bright - seen / local_bright
+        expected = local / local_bright
+        expected += torch.tensordot(self.regression[bands], surprise, 1)
+        return expected.mul_(bright)

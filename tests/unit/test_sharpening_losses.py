@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from comix_cli.errors import UsageError
+from comix_cli.errors import TrainingError, UsageError
 from comix_cli.sharpening.blur import Blur
 from comix_cli.sharpening.budget import Budget
 from comix_cli.sharpening.features import Features
 from comix_cli.sharpening.mossfuse import MossFuseSharpener, fit_mossfuse
 from comix_cli.sharpening.mossfuse_losses import Losses, View, prepare
-from comix_cli.sharpening.sharpener import Lesson, PairWindow
+from comix_cli.sharpening.pair_window import PairWindow
+from comix_cli.sharpening.sharpener import Lesson
 from comix_models.degradation import PointSpread
 from comix_models.mossfuse import MossFuse, MossFuseSpec
 from comix_models.placement import Placement
@@ -129,6 +130,27 @@ def test_an_error_of_a_channel_counts_by_its_deviation() -> None:
     assert loss.item() == pytest.approx(0.25 * by_channel[1].item() / 2, rel=1e-4)
 
 
+def test_pixels_that_x_did_not_see_cost_nothing() -> None:
+    losses, view, features = made_ready()
+    hole = torch.zeros(FINE, FINE, dtype=torch.bool)
+    hole[5:9, 3:8] = True
+    wrong = torch.where(hole, 1e6, view.seen)
+    holey = replace(view, x_valid=~hole, prior_x=wrong)
+
+    assert losses._mixed(holey, no_change(features)) == 0
+
+
+def test_a_band_of_next_to_nothing_does_not_outweigh_the_others() -> None:
+    views, features = prepare(a_lesson())
+    size = torch.cat([view.truth.flatten(1) for view in views], 1).abs().mean()
+    for view in views:
+        view.truth[4] = 0
+    losses = Losses(MossFuse(MossFuseSpec(2, 3)), views, features)
+
+    # A twentieth of the mean size of all bands, one of which is gone.
+    assert losses._band_weight.max() < 0.5 / (0.05 * 0.7 * size) + 0.5 / (0.05 * size)
+
+
 def test_at_the_scale_of_the_hsi_the_truth_costs_nothing() -> None:
     # A network that has learnt nothing leaves the prior as it is.
     losses, view, _ = made_ready()
@@ -206,10 +228,23 @@ def test_a_window_whose_images_do_not_touch_teaches_nothing() -> None:
     more = replace(lesson, windows=[*lesson.windows, apart])
 
     views, _ = prepare(more)
-    sharp = fit_mossfuse(more, Budget(steps=5)).sharpen(a_window(1))
+    sharp = sharp_image(fit_mossfuse(more, Budget(steps=5)), a_window(1))
 
     assert len(views) == 2
     assert sharp.isfinite().all()
+
+
+def test_without_any_pixel_to_learn_from_it_says_so() -> None:
+    lesson = a_lesson()
+    for window in lesson.windows:
+        window.x_valid[::2] = False
+
+    with pytest.raises(TrainingError, match="wholly on valid pixels"):
+        prepare(lesson)
+
+
+def sharp_image(sharpener: MossFuseSharpener, window: PairWindow) -> Tensor:
+    return sharpener.sharpen(window, Blur(window, SPREAD))
 
 
 def mean_loss(sharpener: MossFuseSharpener) -> float:
@@ -231,14 +266,14 @@ def test_two_fits_of_a_seed_are_equal() -> None:
     other = fit_mossfuse(a_lesson(), Budget(steps=3), seed=3)
 
     window = a_window(1)
-    assert torch.equal(one.sharpen(window), two.sharpen(window))
-    assert not torch.equal(one.sharpen(window), other.sharpen(window))
+    assert torch.equal(sharp_image(one, window), sharp_image(two, window))
+    assert not torch.equal(sharp_image(one, window), sharp_image(other, window))
     assert torch.equal(torch.get_rng_state(), state)  # and nobody else's randomness is touched
 
 
 def test_what_is_made_is_near_the_truth() -> None:
     window = a_window(1)
-    sharp = fit_mossfuse(a_lesson(), Budget(steps=5)).sharpen(window)
+    sharp = sharp_image(fit_mossfuse(a_lesson(), Budget(steps=5)), window)
     repeated = window.hsi.repeat_interleave(RATIO, 1).repeat_interleave(RATIO, 2)
     truth = a_ground(1)
 

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from comix_cli.errors import TrainingError
 from comix_cli.sharpening.bicubic import Bicubic
+from comix_cli.sharpening.blur import Blur
 from comix_cli.sharpening.cnmf import fit_cnmf, purest
 from comix_cli.sharpening.gsa import fit_gsa
-from comix_cli.sharpening.sharpener import Lesson, PairWindow, Sharpener
+from comix_cli.sharpening.pair_window import PairWindow
+from comix_cli.sharpening.sharpener import Lesson, Sharpener
 from comix_models.degradation import PointSpread, blur_matrix, blurred
 from comix_models.placement import Placement
 
@@ -52,7 +54,11 @@ def pair(sharp: Tensor, response: Tensor, ratio: int = RATIO) -> Lesson:
 
 
 def sharpened(method: str, lesson: Lesson) -> Tensor:
-    return FITS[method](lesson).sharpen(lesson.windows[0])
+    return image(FITS[method](lesson), lesson.windows[0])
+
+
+def image(learnt: Sharpener, window: PairWindow) -> Tensor:
+    return learnt.sharpen(window, Blur(window, SPREAD))
 
 
 def angle(one: Tensor, other: Tensor) -> float:
@@ -79,7 +85,7 @@ def test_bicubic_ignores_the_other_sensor_and_keeps_planes() -> None:
     plane = (3 + 0.5 * rows - 0.25 * cols)[None]
     window = pair(plane, torch.ones(1, 1)).windows[0]
     dark = replace(window, x=torch.zeros_like(window.x))
-    sharp = Bicubic().sharpen(dark)
+    sharp = image(Bicubic(), dark)
     inside = (slice(None), slice(16, -16), slice(16, -16))
     torch.testing.assert_close(sharp[inside], plane[inside])
 
@@ -139,8 +145,8 @@ def test_halves_with_margins_are_the_whole(method: str) -> None:
     whole, learnt = lesson.windows[0], FITS[method](lesson)
     left = cut(whole, 0, 11)
     right = cut(whole, 5, 16)
-    halves = [learnt.sharpen(left)[:, :, :32], learnt.sharpen(right)[:, :, 12:]]
-    torch.testing.assert_close(torch.cat(halves, 2), learnt.sharpen(whole), rtol=1e-4, atol=1e-5)
+    halves = [image(learnt, left)[:, :, :32], image(learnt, right)[:, :, 12:]]
+    torch.testing.assert_close(torch.cat(halves, 2), image(learnt, whole), rtol=1e-4, atol=1e-5)
 
 
 def cut(window: PairWindow, begin: int, end: int) -> PairWindow:
@@ -165,7 +171,7 @@ def test_what_is_invalid_teaches_nothing(method: str) -> None:
     hsi[:, 2:4, 2:4], hsi_valid[2:4, 2:4] = 1e6, False
     x[:, 40:48, 40:48], x_valid[40:48, 40:48] = -1e6, False
     spoilt = Lesson([PairWindow(hsi, x, clean.placement, hsi_valid, x_valid)], response, SPREAD)
-    learnt = FITS[method](spoilt).sharpen(clean)
+    learnt = image(FITS[method](spoilt), clean)
     assert angle(learnt, sharp) < 3
 
 
@@ -184,9 +190,9 @@ def test_cnmf_takes_negative_values_as_zero() -> None:
     learnt = fit_cnmf(lesson)
     noisy, cleared = whole.hsi.clone(), whole.hsi.clone()
     noisy[:, 5, 5], cleared[:, 5, 5] = -0.3, 0.0
-    result = learnt.sharpen(replace(whole, hsi=noisy))
+    result = image(learnt, replace(whole, hsi=noisy))
     assert result.min() >= 0
-    torch.testing.assert_close(result, learnt.sharpen(replace(whole, hsi=cleared)))
+    torch.testing.assert_close(result, image(learnt, replace(whole, hsi=cleared)))
     taught = fit_cnmf(replace(lesson, windows=[replace(whole, hsi=noisy)]))
     assert torch.isfinite(taught.endmembers).all()
     assert taught.endmembers.min() >= 0
