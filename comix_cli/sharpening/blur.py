@@ -37,22 +37,34 @@ class Blur:
         """A fine image `(bands, H, W)` on the coarse grid, `(bands, h, w)`."""
         return blurred(self._matrix, image, self._coarse)
 
+    def of_pixels(self, pixels: Tensor) -> Tensor:
+        """The same of images that lie pixel by pixel: `(H W, bands)` to `(h w, bands)`."""
+        return self._matrix @ pixels
+
+    def back(self, pixels: Tensor) -> Tensor:
+        """Each fine pixel's mean of the coarse ones that see it; 0 where none does.
+
+        Args:
+            pixels: `(h w, bands)`.
+
+        Returns:
+            `(H W, bands)`.
+        """
+        return self._back @ pixels
+
     def of_valid(self, image: Tensor) -> Tensor:
         """The same of the valid fine pixels alone; NaN where it cannot be told."""
         seen = self(image.where(self._valid, 0.0)) / self._share
         return seen.where(self.told, torch.nan)
 
-    def back(self, image: Tensor, elsewhere: float) -> Tensor:
-        """Each fine pixel's mean of the coarse ones that see it; `elsewhere` where none does."""
-        total = (self._transposed @ image.flatten(1).T).T.reshape(-1, *self._fine)
-        reached = self._reached.reshape(self._fine)
-        return torch.where(reached > 0, total / reached.clamp_min(1e-12), elsewhere)
-
     @cached_property
-    def _transposed(self) -> Tensor:
+    def _back(self) -> Tensor:
         """Made when it is asked for: learning goes only one way."""
-        return self._matrix.t().to_sparse_csr()
-
-    @cached_property
-    def _reached(self) -> Tensor:
-        return self._transposed @ torch.ones(self._coarse[0] * self._coarse[1])
+        transposed = self._matrix.t().to_sparse_csr()
+        starts, values = transposed.crow_indices(), transposed.values()
+        reached = transposed @ torch.ones(transposed.shape[1], 1)
+        each = reached[:, 0].repeat_interleave(starts.diff().to(torch.int64))
+        columns = transposed.col_indices()
+        return torch.sparse_csr_tensor(
+            starts, columns, values / each.clamp_min(1e-12), transposed.shape
+        )

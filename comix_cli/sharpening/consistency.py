@@ -52,15 +52,22 @@ def made_consistent(
         window: The window that both are of.
         blur: The window's blur.
     """
-    least = lift[:, None, None]
-    result = (sharp + least).clamp_min_(0)
-    wanted = (hsi + least).clamp_min(0)
-    for turn in range(_ROUNDS + 1):
-        quotient = (wanted / blur(result)).clamp_(1 / _MOST, _MOST)
-        quotient = torch.where(blur.usable, quotient, 1.0)
-        if turn == 0:  # smooth first: what is wrong over several coarse pixels
-            factor = upsampled(quotient, window.placement, window.fine).clamp_(1 / _MOST, _MOST)
-        else:
-            factor = blur.back(quotient, 1.0)
-        result *= factor
-    return result.sub_(least)
+    least, usable = lift[:, None], blur.usable.reshape(1, -1)
+    wanted = (hsi.flatten(1) + least).clamp_min_(0)
+    result = (sharp.flatten(1) + least).clamp_min_(0)
+    # Smooth first: what is wrong over several coarse pixels.
+    quotient = _quotient(wanted, blur(result.reshape(sharp.shape)).flatten(1), usable)
+    smooth = upsampled(quotient.reshape(hsi.shape), window.placement, window.fine)
+    result *= smooth.clamp_(1 / _MOST, _MOST).flatten(1)
+    # Then pixel by pixel, with all bands of one side by side: products with sparse matrices and
+    # factors run along memory.
+    pixels, wanted, usable = result.T.contiguous(), wanted.T.contiguous(), usable.T
+    for _ in range(_ROUNDS):
+        change = _quotient(wanted, blur.of_pixels(pixels), usable).sub_(1)
+        pixels.addcmul_(pixels, blur.back(change))
+    return (pixels.T - least).reshape(sharp.shape)
+
+
+def _quotient(wanted: Tensor, found: Tensor, usable: Tensor) -> Tensor:
+    """What has to be multiplied by, within limits; 1 where it cannot be told."""
+    return torch.where(usable, (wanted / found).clamp_(1 / _MOST, _MOST), 1.0)

@@ -15,8 +15,9 @@ from comix_models.spectral_prior import SpectralPrior
 MOST_COMPONENTS = 12
 # Coarse pixels for each component that is estimated from them.
 _PIXELS_PER_COMPONENT = 4
-# Numbers of a sharp image that are worked on at once: beside them there are a few copies.
-_AT_ONCE = 1 << 23
+# Numbers of a sharp image that are worked on at once (fastest so, and it bounds memory: there are a
+# few copies of them), and bands whatever that takes: products with sparse matrices want some.
+_AT_ONCE, _FEWEST_BANDS = 1 << 21, 16
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def expected(prior: SpectralPrior, window: PairWindow) -> Iterator[tuple[slice, 
     """
     place, fine = window.placement, window.fine
     seen = upsampled(prior.seen(window.hsi), place, fine)
-    step = max(1, _AT_ONCE // (fine[0] * fine[1]))
+    step = max(_FEWEST_BANDS, _AT_ONCE // (fine[0] * fine[1]))
     for first in range(0, len(window.hsi), step):
         bands = slice(first, first + step)
         local = upsampled(window.hsi[bands], place, fine)

@@ -20,9 +20,13 @@ from comix_cli.sharpening.sharpener import Lesson
 from comix_models.degradation import DegradationNet, PointSpread, reach_in_pixels
 from comix_models.placement import Placement
 
-# Windows that methods learn from: their number, and about how long their sides are, in fine pixels
-# and at least in coarse ones.
-MOST_WINDOWS, FINE_SIDE, COARSE_SIDE = 24, 192, 14
+# Windows that methods learn from: about how long their sides are, in fine pixels and at least in
+# coarse ones, and how many there are: not more than so many, nor fine pixels in them all, but a
+# few whatever that takes.
+FINE_SIDE, COARSE_SIDE = 192, 14
+MOST_WINDOWS, FEWEST_WINDOWS, _MOST_PIXELS = 24, 4, 24 * 192 * 192 * 2
+# A window with less than this share of valid pixels is taken only where there are no others.
+_MOSTLY_VALID = 0.5
 # Most numbers in the samples that the degradation is estimated from (doubles: eight bytes each),
 # and how many pixels there are whatever that takes.
 _MOST_NUMBERS, _ENOUGH_PIXELS = 12_000_000, 200
@@ -101,10 +105,10 @@ def study(
     samples = _samples(pair.placement.ratio, windows, channels, seed)
     if len(samples.hsi) < _FEWEST_PIXELS:
         raise RasterError(
-            f"only {len(samples.hsi)} pixels of the HSI lie fully on valid pixels of "
-            f"{pair.x.info.path}, too few to learn from",
+            f"only {len(samples.hsi)} of its pixels have valid pixels of {pair.x.info.path} all "
+            f"around them, two of its pixels far; {_FEWEST_PIXELS} are needed to learn from",
             path=pair.hsi.info.path,
-            remedy="give a larger scene",
+            remedy="give a larger scene, or check the nodata values of both",
         )
     net = estimate_degradation(samples, expected, pair.placement.ratio)
     correlation = _correlation(net, samples)
@@ -135,17 +139,37 @@ def study(
 def _draw(pair: Pair, seed: int, progress: Progress) -> list[PairWindow]:
     """Windows from all over the scene: all of it where it is small, else some drawn at random."""
     tiles = list(_tiles(pair.fine.shape, max(pair.placement.ratio)))
+    largest = max(tile.height * tile.width for tile in tiles)
+    most = min(MOST_WINDOWS, max(FEWEST_WINDOWS, _MOST_PIXELS // largest))
     order = np.random.default_rng(seed).permutation(len(tiles))
     found: list[PairWindow] = []
-    with progress.task("looking at the pair", min(len(tiles), MOST_WINDOWS)) as task:
+    half_empty: list[int] = []
+    with progress.task("looking at the pair", min(len(tiles), most)) as task:
         for index in order:
-            if len(found) == MOST_WINDOWS:
-                break
-            window = pair.read(tiles[index])
-            if window is not None and min(window.coarse) > 2:
-                found.append(window)
-                task.advance()
+            if len(found) == most:
+                return found
+            window = _teaching(pair, tiles[index])
+            if window is None:
+                continue
+            if _valid_share(window) < _MOSTLY_VALID:
+                half_empty.append(index)  # read again if need be: memory holds only what is used
+                continue
+            found.append(window)
+            task.advance()
+        rest = (_teaching(pair, tiles[index]) for index in half_empty[: most - len(found)])
+        found.extend(window for window in rest if window is not None)
     return found
+
+
+def _teaching(pair: Pair, tile: Window) -> PairWindow | None:
+    """A window of the pair; None where it is too narrow or one image has nothing in it."""
+    window = pair.read(tile)
+    return window if window is not None and min(window.coarse) > 2 else None
+
+
+def _valid_share(window: PairWindow) -> float:
+    """Of the image that has more holes."""
+    return min(float(valid.float().mean()) for valid in (window.hsi_valid, window.x_valid))
 
 
 def _tiles(shape: tuple[int, int], ratio: float) -> Iterator[Window]:

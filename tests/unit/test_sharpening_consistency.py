@@ -187,9 +187,9 @@ def test_what_goes_back_is_the_mean_of_the_coarse_pixels_that_see_a_fine_one() -
     )
     blur = Blur(window, PointSpread((0.05, 0.05)))
 
-    found = blur.back(window.hsi, -1.0)
+    found = blur.back(window.hsi.flatten(1).T).T.reshape(1, 3, 6)
 
-    expected = torch.full((1, 3, 6), -1.0)
+    expected = torch.zeros(1, 3, 6)
     # Weights of the others are too small for float32.
     expected[0, 1, 1], expected[0, 1, 4] = 2.0, 5.0
     torch.testing.assert_close(found, expected)
@@ -203,10 +203,18 @@ def test_what_goes_back_is_weighted_as_it_is_seen() -> None:
     points = torch.eye(size * size).reshape(-1, size, size)
     matrix = blur(points).flatten(1)
 
-    found = blur.back(window.hsi, 1.0).flatten(1)
+    found = blur.back(window.hsi.flatten(1).T).T
 
     expected = window.hsi.flatten(1) @ matrix.T / matrix.sum(1)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_pixel_by_pixel_it_is_the_same_blur() -> None:
+    sharp, window, blur = a_pair()
+
+    found = blur.of_pixels(sharp.flatten(1).T.contiguous())
+
+    torch.testing.assert_close(found.T.reshape(window.hsi.shape), blur(sharp))
 
 
 def test_a_constant_stays_constant_in_both_directions() -> None:
@@ -216,5 +224,5 @@ def test_a_constant_stays_constant_in_both_directions() -> None:
         blur(torch.full((2, FINE, FINE), 3.0)), torch.full((2, COARSE, COARSE), 3.0)
     )
     torch.testing.assert_close(
-        blur.back(torch.full((2, COARSE, COARSE), 3.0), 3.0), torch.full((2, FINE, FINE), 3.0)
+        blur.back(torch.full((COARSE**2, 2), 3.0)), torch.full((FINE**2, 2), 3.0)
     )
