@@ -49,7 +49,7 @@ class CubeFormat:
 
         Numbers without nodata get a value that nothing is rounded to; floats get NaN.
         """
-        dtype = np.dtype(info.dtype)
+        dtype = np.result_type(*(dataset.dtypes[band - 1] for band in bands))
         nodata = info.nodata
         if nodata is None:
             nodata = float("nan") if dtype.kind == "f" else float(_unused(dtype))
@@ -63,18 +63,32 @@ class CubeFormat:
         )
 
     def stored(self, data: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[Any]:
-        """Physical values `(bands, H, W)` as they go into the file; integers never hit nodata."""
+        """Physical values `(bands, H, W)` as they go into the file; none of them is nodata."""
         scale = np.array(self.scales, np.float64)[:, None, None]
         offset = np.array(self.offsets, np.float64)[:, None, None]
         values = (data - offset) / scale
         dtype = np.dtype(self.dtype)
-        if dtype.kind == "f":
-            return np.where(valid, values, self.nodata).astype(dtype)
-        limits = np.iinfo(dtype)
-        whole = np.clip(np.rint(values), limits.min, limits.max)
-        beside = self.nodata + (1 if self.nodata < limits.max else -1)
-        whole = np.where(whole == self.nodata, beside, whole)
-        return np.where(valid, whole, self.nodata).astype(dtype)
+        found = values.astype(dtype) if dtype.kind == "f" else _whole(values, dtype)
+        taken = found == self.nodata
+        if taken.any():
+            found = np.where(taken, _beside(dtype, self.nodata), found)
+        return np.where(valid, found, np.array(self.nodata).astype(dtype))
+
+
+def _whole(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The nearest whole numbers that a type has."""
+    limits = np.iinfo(dtype)
+    highest = float(limits.max)
+    if int(highest) > limits.max:  # 64 bits: the largest numbers are no doubles
+        highest = float(np.nextafter(highest, 0))
+    return np.clip(np.rint(values), limits.min, highest).astype(dtype)
+
+
+def _beside(dtype: np.dtype[Any], value: float) -> Any:
+    """The number next to one."""
+    if dtype.kind == "f":
+        return np.nextafter(np.array(value).astype(dtype), dtype.type(0 if value else 1))
+    return int(value) + (1 if value < np.iinfo(dtype).max else -1)
 
 
 def _unused(dtype: np.dtype[Any]) -> int:

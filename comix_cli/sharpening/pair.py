@@ -114,21 +114,28 @@ class Pair:
         values = self._hsi.read(window)
         return torch.from_numpy(values.data), torch.from_numpy(values.valid)
 
-    def hsi_valid(self, window: Window) -> NDArray[np.bool_]:
-        """`(H, W)`: where the centres of fine pixels lie in valid pixels of the HSI."""
-        coarse = self.covering(window)
-        if coarse is None:
-            return np.zeros(window.shape, np.bool_)
-        rows = self._coarse_pixels(0, window.row, window.height) - coarse.row
-        cols = self._coarse_pixels(1, window.col, window.width) - coarse.col
-        # Beyond the coarse grid is -1, which stays below 0.
-        inside = (rows >= 0)[:, np.newaxis] & (cols >= 0)
-        valid = self._hsi.read_valid(coarse)
-        return valid[np.maximum(rows, 0)][:, np.maximum(cols, 0)] & inside
+    def hsi_valid(
+        self, window: Window, shift: tuple[float, float] = (0.0, 0.0)
+    ) -> NDArray[np.bool_]:
+        """`(H, W)`: where the centres of fine pixels lie in valid pixels of the HSI.
 
-    def _coarse_pixels(self, axis: int, start: int, size: int) -> NDArray[np.int64]:
+        Args:
+            window: Of the fine grid.
+            shift: How far the HSI lies off its place, in fine pixels, (down, across).
+        """
+        rows = self._coarse_pixels(0, window.row - shift[0], window.height)
+        cols = self._coarse_pixels(1, window.col - shift[1], window.width)
+        inside = (rows >= 0)[:, np.newaxis] & (cols >= 0)  # beyond the coarse grid is -1
+        if not inside.any():
+            return inside
+        top, left = (int(each[each >= 0].min()) for each in (rows, cols))
+        part = Window(top, left, int(rows.max()) - top + 1, int(cols.max()) - left + 1)
+        valid = self._hsi.read_valid(part)
+        return valid[np.maximum(rows - top, 0)][:, np.maximum(cols - left, 0)] & inside
+
+    def _coarse_pixels(self, axis: int, start: float, size: int) -> NDArray[np.int64]:
         """The rows (or columns) of the HSI in which fine ones have their centres."""
-        centres = np.arange(start, start + size, dtype=np.float64) + 0.5
+        centres = start + np.arange(size, dtype=np.float64) + 0.5
         positions: NDArray[np.float64] = (
             centres - self.placement.offset[axis]
         ) / self.placement.ratio[axis]

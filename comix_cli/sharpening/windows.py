@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from comix_cli.files import reserve
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.windows import Window, tile_windows
 from comix_cli.sharpening.blur import Blur
@@ -29,7 +30,10 @@ MARGIN = 6
 
 
 def _on_disk(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    return np.memmap(path, np.float32, "w+", shape=shape)
+    with path.open("xb") as stream:
+        # Memory that is mapped to a disk without room kills the process.
+        reserve(stream, np.dtype(np.float32).itemsize * math.prod(shape))
+    return np.memmap(path, np.float32, "r+", shape=shape)
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ def _block(
     _compare(pair, again, window, result, blur, outer, core)
     rows = slice(core.row - outer.row, core.row - outer.row + core.height)
     cols = slice(core.col - outer.col, core.col - outer.col + core.width)
-    valid = window.x_valid[rows, cols].numpy() & pair.hsi_valid(core)
+    valid = window.x_valid[rows, cols].numpy() & pair.hsi_valid(core, calibration.shift)
     return result[:, rows, cols].numpy(), valid
 
 
