@@ -23,8 +23,8 @@ from comix_models.placement import Placement
 # Windows that methods learn from: about how long their sides are, in fine pixels and at least in
 # coarse ones, and how many there are: not more than so many, nor fine pixels in them all, but a
 # few whatever that takes.
-FINE_SIDE, COARSE_SIDE = 192, 14
-MOST_WINDOWS, FEWEST_WINDOWS, _MOST_PIXELS = 24, 4, 24 * 192 * 192 * 2
+FINE_SIDE, COARSE_SIDE = 192, 10
+MOST_WINDOWS, FEWEST_WINDOWS, _MOST_PIXELS = 24, 4, 4_000_000
 # A window with less than this share of valid pixels is taken only where there are no others.
 _MOSTLY_VALID = 0.5
 # Most numbers in the samples that the degradation is estimated from (doubles: eight bytes each),

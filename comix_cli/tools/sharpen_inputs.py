@@ -98,12 +98,13 @@ def channels_and_response(
 
 
 def _given(side: Side, given: tuple[Wavelength, ...]) -> Spectrum:
-    counts = (side.info.count - len(side.info.alpha_bands), len(side.bands))
-    if len(given) not in counts:
+    """Of all bands that show something, or of those of them that hold data."""
+    shown = [b for b in range(1, side.info.count + 1) if b not in side.info.alpha_bands]
+    if len(given) not in (len(shown), len(side.bands)):
         raise UsageError(
             f"--x-wavelengths names {counted(len(given), 'wavelength')}, and {side.info.path} has "
-            f"{counted(counts[0], 'band')}"
+            f"{counted(len(shown), 'band')}"
         )
-    # Of all bands or of those that hold data.
-    chosen = given if len(given) == counts[1] else [given[band - 1] for band in side.bands]
+    named = dict(zip(side.bands if len(given) == len(side.bands) else shown, given, strict=True))
+    chosen = [named[band] for band in side.bands]
     return Spectrum(tuple(w.centre_nm for w in chosen), tuple(w.fwhm_nm for w in chosen))
