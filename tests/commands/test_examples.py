@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pairs import FWHM, WAVELENGTHS, painted, write_x
 from scenes import make_scene
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -63,3 +64,18 @@ def test_map_every_scene_names_what_failed_and_skips_what_is_done(
     shutil.copy(finished / "lidar.tif", scenes / "broken")
     again = run(script, finished / "model.safetensors", scenes, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
+
+
+def test_walds_protocol(tmp_path: Path) -> None:
+    truth = painted((48, 48)).fine.astype("float32")
+    write_x(tmp_path / "sharp.tif", truth, wavelengths=WAVELENGTHS, fwhm=FWHM)
+    script = EXAMPLES / "wald_protocol.py"
+    options = ("--methods", "bicubic", "gsa", "--x-bands", "490:66,560:36,665:32,842:106")
+
+    done = run(sys.executable, script, "sharp.tif", "result", *options, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    head, _, bicubic, gsa = done.stdout.splitlines()
+    assert head == "| method | PSNR, dB | SSIM | SAM, degrees | ERGAS |"
+    assert float(gsa.split(" | ")[1]) > float(bicubic.split(" | ")[1]) + 8
+    assert (tmp_path / "result" / "gsa.tif").exists()
