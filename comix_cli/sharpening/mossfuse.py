@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,7 +13,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from comix_cli.progress import Progress, Silent
 from comix_cli.sharpening.blur import Blur
 from comix_cli.sharpening.budget import Budget
-from comix_cli.sharpening.consistency import lift_of, made_consistent
+from comix_cli.sharpening.consistency import Correction, lift_of, made_consistent
+from comix_cli.sharpening.discrepancy import fit_correction
 from comix_cli.sharpening.features import Features, expected
 from comix_cli.sharpening.mossfuse_losses import Losses, View, prepare
 from comix_cli.sharpening.pair_window import PairWindow
@@ -24,6 +25,8 @@ from comix_models.resample import upsampled
 _RATE, _DECAY, _CLIP = 3e-3, 1e-2, 1.0
 _WARM_UP = 0.1
 _AVERAGE = 0.99
+# Windows that tell how much correction is needed.
+_TRIALS = 4
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,12 @@ class MossFuseSharpener:
     Attributes:
         features: The prior, and what the network sees.
         network: What corrects the prior.
-        lift: `(bands,)`, see `lift_of`.
+        correction: How far what comes out is made to explain the HSI.
     """
 
     features: Features
     network: MossFuse
-    lift: Tensor
+    correction: Correction
 
     @torch.no_grad()
     def sharpen(self, window: PairWindow, blur: Blur) -> Tensor:
@@ -48,8 +51,8 @@ class MossFuseSharpener:
         result = torch.empty(len(window.hsi), *window.fine)
         for bands, sharp in expected(self.features.prior, window):
             corrected = sharp + torch.tensordot(self.features.components[bands], correction, 1)
-            hsi, lift = window.hsi[bands], self.lift[bands]
-            result[bands] = made_consistent(corrected, hsi, lift, window, blur)
+            hsi, how = window.hsi[bands], self.correction.of(bands)
+            result[bands] = made_consistent(corrected, hsi, how, window, blur)
         return result
 
     def _correction(self, window: PairWindow) -> Tensor:
@@ -86,12 +89,26 @@ def fit_mossfuse(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         views, features = prepare(lesson)
-        lift = lift_of(torch.cat([view.truth[:, view.blur.usable] for view in views], 1))
         spec = MossFuseSpec(len(lesson.response), features.components.shape[1])
         network = MossFuse(spec)
         losses = Losses(network, views, features)
         _train(network, views, losses, budget, progress or Silent(), cancelled)
-    return MossFuseSharpener(features, network.eval(), lift)
+    lift = lift_of(torch.cat([view.truth[:, view.blur.usable] for view in views], 1))
+    return _corrected(
+        MossFuseSharpener(features, network.eval(), Correction.uniform(lift, 0)), lesson
+    )
+
+
+def _corrected(sharpener: MossFuseSharpener, lesson: Lesson) -> MossFuseSharpener:
+    """The same, with as much correction as the pair asks for."""
+    pairs = [(window, Blur(window, lesson.spread)) for window in lesson.windows]
+    usable = [each for each in pairs if each[1].usable.any()][:_TRIALS]
+    correction = fit_correction(
+        lambda how, window, blur: replace(sharpener, correction=how).sharpen(window, blur),
+        usable,
+        sharpener.correction.lift,
+    )
+    return replace(sharpener, correction=correction)
 
 
 def _train(

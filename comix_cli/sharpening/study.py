@@ -20,10 +20,10 @@ from comix_cli.sharpening.sharpener import Lesson
 from comix_models.degradation import DegradationNet, PointSpread, reach_in_pixels
 from comix_models.placement import Placement
 
-# Windows that methods learn from: about how long their sides are, in fine pixels and at least in
-# coarse ones, and how many there are: not more than so many, nor fine pixels in them all, but a
-# few whatever that takes.
-FINE_SIDE, COARSE_SIDE = 192, 10
+# Windows that methods learn from: about how long their sides are, in fine pixels (from, to) and in
+# coarse ones (fewest, enough), where the fewest coarse ones come before the most fine ones; and how
+# many there are: not more than so many, nor fine pixels in them all, but a few whatever that takes.
+FINE_SIDE, COARSE_SIDE = (192, 360), (6, 10)
 MOST_WINDOWS, FEWEST_WINDOWS, _MOST_PIXELS = 24, 4, 4_000_000
 # A window with less than this share of valid pixels is taken only where there are no others.
 _MOSTLY_VALID = 0.5
@@ -173,7 +173,8 @@ def _valid_share(window: PairWindow) -> float:
 
 
 def _tiles(shape: tuple[int, int], ratio: float) -> Iterator[Window]:
-    wanted = max(FINE_SIDE, COARSE_SIDE * ratio)
+    most = max(FINE_SIDE[1], COARSE_SIDE[0] * ratio)
+    wanted = max(FINE_SIDE[0], min(COARSE_SIDE[1] * ratio, most))
     counts = [max(1, round(side / wanted)) for side in shape]
     edges = [
         np.linspace(0, side, count + 1).astype(int).tolist()

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from comix_cli.sharpening.blur import Blur
-from comix_cli.sharpening.consistency import lift_of, made_consistent
+from comix_cli.sharpening.consistency import Correction, lift_of, made_consistent
 from comix_cli.sharpening.pair_window import PairWindow
 from comix_models.degradation import PointSpread
 from comix_models.placement import Placement
@@ -49,8 +49,8 @@ def a_pair() -> tuple[Tensor, PairWindow, Blur]:
 
 
 def consistent(sharp: Tensor, window: PairWindow, blur: Blur) -> Tensor:
-    lift = lift_of(window.hsi[:, window.hsi_valid])
-    return made_consistent(sharp, window.hsi, lift, window, blur)
+    correction = Correction.uniform(lift_of(window.hsi[:, window.hsi_valid]), 8)
+    return made_consistent(sharp, window.hsi, correction, window, blur)
 
 
 def error(sharp: Tensor, window: PairWindow, blur: Blur) -> float:
@@ -135,6 +135,22 @@ def test_values_are_lifted_by_what_lies_below_zero() -> None:
 
     # A hundredth of the mean size, 2 and 1/2; and two outliers of 2001 may lie lower.
     torch.testing.assert_close(lift, torch.tensor([0.02, 0.005 + 0.998]), rtol=0, atol=1e-5)
+
+
+def test_each_band_is_corrected_as_often_as_it_is_said_to() -> None:
+    _, window, blur = a_pair()
+    near = a_ground(7)
+    lift = lift_of(window.hsi.flatten(1))
+    twice, often = Correction.uniform(lift, 2).steps, Correction.uniform(lift, 4).steps
+    steps = torch.zeros(4, BANDS)
+    steps[:2, 1], steps[:, 2] = twice[:, 1], often[:, 2]
+
+    found = made_consistent(near, window.hsi, Correction(lift, steps), window, blur)
+
+    torch.testing.assert_close(found[0], near[0], rtol=0, atol=1e-6)
+    for band, alike in ((1, twice), (2, often)):
+        other = made_consistent(near, window.hsi, Correction(lift, alike), window, blur)
+        torch.testing.assert_close(found[band], other[band])
 
 
 def test_the_images_given_are_not_changed() -> None:
