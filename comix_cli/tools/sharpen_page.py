@@ -1,0 +1,105 @@
+"""The report of `comix sharpen` as one HTML page that explains its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from comix_cli.scene.grid import ground_size_m
+from comix_cli.tools.html_report import environment, file_name
+from comix_cli.tools.sharpen_figures import response_picture, spread_picture
+from comix_cli.tools.sharpen_pictures import CUT_SIDE, Side
+from comix_cli.tools.sharpen_words import (
+    CONSISTENCY,
+    METHODS,
+    NO_REFERENCE_FIGURES,
+    REFERENCE_FIGURES,
+    Figure,
+)
+
+_TEMPLATE = "sharpen.html.j2"
+# A shift of more than this share of a coarse pixel is said to be one.
+_SHIFTED = 0.5
+
+
+def render(document: Mapping[str, Any], sides: Sequence[Side]) -> str:
+    """The page; the same document and pictures give the same text."""
+    return (
+        environment()
+        .get_template(_TEMPLATE)
+        .render(
+            told=document,
+            title=f"Sharpening of {file_name(document['inputs']['hsi'])}",
+            method=METHODS[document["method"]],
+            scenes=[_Scene.of(side) for side in sides],
+            spread_picture=spread_picture(document),
+            response_picture=response_picture(document["channels"]),
+            tables=list(_tables(document)),
+            consistency=CONSISTENCY,
+            shifted=_shift(document) > _SHIFTED,
+            settings=list(_settings(document["options"])),
+        )
+    )
+
+
+def _settings(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Options that decide on the result or on how it is stored, as they were given."""
+    given = [f"{band['centre_nm']:g}" + (f":{band['fwhm_nm']:g}" if band["fwhm_nm"] else "")
+             for band in options["x_wavelengths"]]  # fmt: skip
+    budget = options["budget"]
+    if options["method"] == "mossfuse":
+        minutes = budget["minutes"]
+        most = "" if minutes is None else f", {minutes:g} minutes at most"
+        yield "Learning", f"{budget['steps']} steps{most}"
+    yield "Seed", str(options["seed"])
+    yield "Wavelengths of X", ", ".join(given) or "those of its file"
+    if options["src_crs"]:
+        yield "CRS that was assumed", options["src_crs"]
+    if options["creation_options"]:
+        yield (
+            "Creation options",
+            " ".join(f"{k}={v}" for k, v in options["creation_options"].items()),
+        )
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """Pictures, and what is said below them."""
+
+    side: Side
+    size: str
+    enlarged: bool
+
+    @classmethod
+    def of(cls, side: Side) -> _Scene:
+        width, height = ground_size_m(side.grid)
+        kilometres = max(width, height) >= 2000
+        unit, scale = ("km", 1000) if kilometres else ("m", 1)
+        size = f"{width / scale:.3g} × {height / scale:.3g} {unit}"
+        return cls(side, size, max(side.grid.shape) <= CUT_SIDE)
+
+
+@dataclass(frozen=True)
+class _Row:
+    figure: Figure
+    value: float | None
+
+
+def _tables(document: Mapping[str, Any]) -> Iterator[tuple[str, list[_Row]]]:
+    """Figures of quality under their headings, where there are any."""
+    for title, key, figures in (
+        ("Compared with the reference", "reference", REFERENCE_FIGURES),
+        ("Without a reference", "no_reference", NO_REFERENCE_FIGURES),
+    ):
+        found = document[key]
+        if found is not None:
+            yield title, [_Row(figure, found[figure.key]) for figure in figures]
+
+
+def _shift(document: Mapping[str, Any]) -> float:
+    """How far the two images lie apart, in pixels of the HSI."""
+    spread, pixel, ratio = (document[key] for key in ("point_spread", "pixel_size", "ratio"))
+    across = spread["shift_across"] / (pixel["width"] * ratio["across"])
+    down = spread["shift_down"] / (pixel["height"] * ratio["down"])
+    return float((across**2 + down**2) ** 0.5)
