@@ -83,7 +83,7 @@ def environment() -> Environment:
 
     Names and paths are text of strangers: everything that is filled in is escaped.
     """
-    environment = Environment(
+    found = Environment(
         loader=PackageLoader("comix_cli", "tools"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -91,9 +91,9 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     filters = (percent, interval, decimal, whole, hectares, area_interval, day, file_name)
-    environment.filters.update({each.__name__: each for each in filters})
-    environment.tests["defined_figure"] = _defined
-    return environment
+    found.filters.update({each.__name__: each for each in filters})
+    found.tests["defined_figure"] = _defined
+    return found
 
 
 def _defined(value: float | None) -> TypeGuard[float]:

@@ -89,8 +89,9 @@ def response_picture(channels: Sequence[Mapping[str, Any]]) -> str:
         nm, found = response["wavelengths_nm"], response["found"]
         axes.plot(nm, response["expected"], "--", color=colour, linewidth=1)
         axes.plot(nm, found, ".-", color=colour, linewidth=1.8, markersize=4)
-        peak = int(np.argmax(found))
-        axes.annotate(str(channel["band"]), (nm[peak], found[peak]), (0, 4), color=colour,
+        highest = np.maximum(found, response["expected"])
+        peak = int(highest.argmax())
+        axes.annotate(str(channel["band"]), (nm[peak], highest[peak]), (0, 4), color=colour,
                       textcoords="offset points", ha="center", fontweight="bold")  # fmt: skip
     seen = [nm for channel in channels for nm in channel["response"]["wavelengths_nm"]]
     axes.plot([], [], ".-", color=_QUIET, label="found in the pair")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from comix_cli.errors import metres
 from comix_cli.scene.grid import ground_size_m
 from comix_cli.tools.html_report import environment, file_name
 from comix_cli.tools.sharpen_figures import response_picture, spread_picture
@@ -21,6 +23,7 @@ from comix_cli.tools.sharpen_words import (
 _TEMPLATE = "sharpen.html.j2"
 # A shift of more than this share of a coarse pixel is said to be one.
 _SHIFTED = 0.5
+_UNITS = {"metre": "m", "degree": "°"}
 
 
 def render(document: Mapping[str, Any], sides: Sequence[Side]) -> str:
@@ -37,7 +40,9 @@ def render(document: Mapping[str, Any], sides: Sequence[Side]) -> str:
             response_picture=response_picture(document["channels"]),
             tables=list(_tables(document)),
             consistency=CONSISTENCY,
-            shifted=_shift(document) > _SHIFTED,
+            unit=_UNITS.get(document["point_spread"]["unit"], document["point_spread"]["unit"]),
+            shift=_shift(document),
+            shifted=math.hypot(*_shift(document)) > _SHIFTED,
             settings=list(_settings(document["options"])),
         )
     )
@@ -73,10 +78,7 @@ class _Scene:
 
     @classmethod
     def of(cls, side: Side) -> _Scene:
-        width, height = ground_size_m(side.grid)
-        kilometres = max(width, height) >= 2000
-        unit, scale = ("km", 1000) if kilometres else ("m", 1)
-        size = f"{width / scale:.3g} × {height / scale:.3g} {unit}"
+        size = " × ".join(metres(length) for length in ground_size_m(side.grid))
         return cls(side, size, max(side.grid.shape) <= CUT_SIDE)
 
 
@@ -97,9 +99,10 @@ def _tables(document: Mapping[str, Any]) -> Iterator[tuple[str, list[_Row]]]:
             yield title, [_Row(figure, found[figure.key]) for figure in figures]
 
 
-def _shift(document: Mapping[str, Any]) -> float:
-    """How far the two images lie apart, in pixels of the HSI."""
+def _shift(document: Mapping[str, Any]) -> tuple[float, float]:
+    """How far the HSI lies off its place, across and down, in its own pixels."""
     spread, pixel, ratio = (document[key] for key in ("point_spread", "pixel_size", "ratio"))
-    across = spread["shift_across"] / (pixel["width"] * ratio["across"])
-    down = spread["shift_down"] / (pixel["height"] * ratio["down"])
-    return float((across**2 + down**2) ** 0.5)
+    return (
+        spread["shift_across"] / (pixel["width"] * ratio["across"]),
+        spread["shift_down"] / (pixel["height"] * ratio["down"]),
+    )

@@ -23,14 +23,15 @@ from comix_cli.tools.html_pictures import png_uri
 
 Pixels = NDArray[np.uint8]
 
-# The longer side of a picture of the whole scene, and of a cut-out: about what one of three
-# pictures side by side takes of a page, twice and once.
-WHOLE_SIDE, CUT_SIDE = 600, 300
+# The longer side of a picture of the whole scene at most, and of a cut-out, which is about what
+# one of three pictures takes of a page.
+WHOLE_SIDE, CUT_SIDE = 800, 300
 # What is shown as red, green and blue: the middles of what eyes see so, in nanometres.
 _RED_GREEN_BLUE = (640.0, 550.0, 460.0)
 # A band farther from a colour does not show it.
 _NEAR_NM = 60.0
-# Shares of the HSI's pixels that become black and white.
+# Percentiles of the sharp HSI that become black and white. It has darker and brighter places than
+# the coarse one.
 _DARKEST, _BRIGHTEST = 2.0, 98.0
 _NO_DATA = (236, 236, 232)
 
@@ -57,13 +58,11 @@ class Side:
     Attributes:
         pictures: The three.
         grid: What they show: the pixels of the pictures.
-        per_pixel: Pixels of X along one of the pictures.
         has_gaps: Whether a place without data is seen.
     """
 
     pictures: tuple[Picture, ...]
     grid: Grid
-    per_pixel: float
     has_gaps: bool
 
 
@@ -214,7 +213,7 @@ class _Viewer:
             info = describe(dataset, str(self._sharp))
             numbers = [i + 1 for i in self._colours.hsi]
             sharp = _read(dataset, info, grid, numbers, smooth)
-        ranges = _ranges(coarse)
+        ranges = _ranges(sharp)
         of_x = [ranges[i] for i in self._colours.of_x]
         pictures = (
             _picture("The HSI as it was", self._words[0], coarse, ranges),
@@ -222,7 +221,7 @@ class _Viewer:
             _picture("X, the fine image", self._words[1], x, of_x),
         )
         gaps = not (coarse.valid.all() and sharp.valid.all() and x.valid.all())
-        return Side(pictures, grid, step, gaps), sharp.valid
+        return Side(pictures, grid, gaps), sharp.valid
 
 
 def _read(
