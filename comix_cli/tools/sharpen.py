@@ -182,8 +182,7 @@ def _write(
             copy_to_cog(blocks, finished, _creation_options(options), options.output)
         companion = [(sidecar(finished), sidecar(target))] if sidecar(finished).exists() else []
         image = [*companion, (finished, target)]
-        with progress.task("writing reports", None):
-            reports = finished_reports(options.reports, whole, pair, found, finished, stack)
+        reports = finished_reports(options.reports, whole, pair, found, finished, stack, progress)
         publish_all([*reports, *image], stale_files(image))
     return whole
 

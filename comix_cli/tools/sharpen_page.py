@@ -28,23 +28,21 @@ _UNITS = {"metre": "m", "degree": "°"}
 
 def render(document: Mapping[str, Any], sides: Sequence[Side]) -> str:
     """The page; the same document and pictures give the same text."""
-    return (
-        environment()
-        .get_template(_TEMPLATE)
-        .render(
-            told=document,
-            title=f"Sharpening of {file_name(document['inputs']['hsi'])}",
-            method=METHODS[document["method"]],
-            scenes=[_Scene.of(side) for side in sides],
-            spread_picture=spread_picture(document),
-            response_picture=response_picture(document["channels"]),
-            tables=list(_tables(document)),
-            consistency=CONSISTENCY,
-            unit=_UNITS.get(document["point_spread"]["unit"], document["point_spread"]["unit"]),
-            shift=_shift(document),
-            shifted=math.hypot(*_shift(document)) > _SHIFTED,
-            settings=list(_settings(document["options"])),
-        )
+    unit = document["point_spread"]["unit"]
+    template = environment().get_template(_TEMPLATE)
+    return template.render(
+        told=document,
+        title=f"Sharpening of {file_name(document['inputs']['hsi'])}",
+        method=METHODS[document["method"]],
+        scenes=[_Scene.of(side) for side in sides],
+        spread_picture=spread_picture(document),
+        response_picture=response_picture(document["channels"]),
+        tables=list(_tables(document)),
+        consistency=CONSISTENCY,
+        unit=_UNITS.get(unit, unit),
+        shift=_shift(document),
+        shifted=math.hypot(*_shift(document)) > _SHIFTED,
+        settings=list(_settings(document["options"])),
     )
 
 
@@ -52,20 +50,17 @@ def _settings(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Options that decide on the result or on how it is stored, as they were given."""
     given = [f"{band['centre_nm']:g}" + (f":{band['fwhm_nm']:g}" if band["fwhm_nm"] else "")
              for band in options["x_wavelengths"]]  # fmt: skip
-    budget = options["budget"]
     if options["method"] == "mossfuse":
-        minutes = budget["minutes"]
+        minutes = options["budget"]["minutes"]
         most = "" if minutes is None else f", {minutes:g} minutes at most"
-        yield "Learning", f"{budget['steps']} steps{most}"
+        yield "Learning", f"{options['budget']['steps']} steps{most}"
     yield "Seed", str(options["seed"])
     yield "Wavelengths of X", ", ".join(given) or "those of its file"
     if options["src_crs"]:
         yield "CRS that was assumed", options["src_crs"]
-    if options["creation_options"]:
-        yield (
-            "Creation options",
-            " ".join(f"{k}={v}" for k, v in options["creation_options"].items()),
-        )
+    pairs = [f"{key}={value}" for key, value in options["creation_options"].items()]
+    if pairs:
+        yield "Creation options", " ".join(pairs)
 
 
 @dataclass(frozen=True)

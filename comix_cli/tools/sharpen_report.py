@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from comix_cli.accuracy.report_text import to_json_text
 from comix_cli.errors import UsageError
 from comix_cli.files import check_writable, output_errors, partial_folder
+from comix_cli.progress import Progress
 from comix_cli.sharpening.pair import Pair
 from comix_cli.sharpening.study import Study
 
@@ -50,6 +51,7 @@ def finished_reports(
     found: Study,
     sharp: Path,
     stack: ExitStack,
+    progress: Progress,
 ) -> list[tuple[Path, Path]]:
     """Write reports beside their places.
 
@@ -60,6 +62,7 @@ def finished_reports(
         found: What the sensors do.
         sharp: The finished sharp image.
         stack: Removes what has not been published at its end.
+        progress: Who watches.
 
     Returns:
         What to publish: finished files and their places.
@@ -68,16 +71,19 @@ def finished_reports(
         OutputError: The disk is full, or fails.
         RasterError: A raster cannot be read.
     """
-    sides = _pictures(document, pair, found, sharp) if any(map(_is_page, paths)) else []
+    if not paths:
+        return []
     placed = []
-    for path in paths:
-        target = path.resolve()  # a link stays one
-        part = stack.enter_context(partial_folder(target)) / target.name
-        with output_errors(target):
+    with progress.task("writing reports", None):
+        sides = _pictures(document, pair, found, sharp) if any(map(_is_page, paths)) else []
+        for path in paths:
+            target = path.resolve()  # a link stays one
+            part = stack.enter_context(partial_folder(target)) / target.name
             text = _page(document, sides) if _is_page(path) else to_json_text(document)
-            # A path whose bytes are no UTF-8 arrives with lone surrogates, which no file can hold.
-            part.write_bytes(text.encode("utf-8", "replace"))
-        placed.append((part, target))
+            with output_errors(target):
+                # A path whose bytes are no UTF-8 has lone surrogates here, which no file can hold.
+                part.write_bytes(text.encode("utf-8", "replace"))
+            placed.append((part, target))
     return placed
 
 
