@@ -40,7 +40,7 @@ def render(document: Mapping[str, Any], sides: Sequence[Side]) -> str:
         tables=list(_tables(document)),
         consistency=CONSISTENCY,
         unit=_UNITS.get(unit, unit),
-        shift=_shift(document),
+        shift=[round(part, 2) + 0.0 for part in _shift(document)],  # nothing is -0.00
         shifted=math.hypot(*_shift(document)) > _SHIFTED,
         settings=list(_settings(document["options"])),
     )
