@@ -172,11 +172,15 @@ overwrite_option = click.option(
 # As in learning/device.py, whose import takes too long for --help.
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all]"
+)
+
 compute_options = chain(
     click.option(
         "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."
     ),
-    click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all]"),
+    threads_option,
 )
 
 precision_option = click.option(

@@ -27,6 +27,11 @@ def _creation_options(
     return pairs
 
 
+creation_option = click.option(
+    "--co", "creation_options", multiple=True, metavar="KEY=VALUE", callback=_creation_options,
+    help="GDAL creation option of GeoTIFFs, such as COMPRESS=ZSTD.",
+)  # fmt: skip
+
 output_options = chain(
     click.option("--probabilities", type=_FILE, metavar="FILE",
                  help="Also write the probability of every class (GeoTIFF, a band per class)."),
@@ -47,9 +52,7 @@ output_options = chain(
                  help="Classify only inside these polygons (vector file)."),
     click.option("--mask-layer", metavar="NAME",
                  help="Layer of the mask, where its file has several."),
-    click.option("--co", "creation_options", multiple=True, metavar="KEY=VALUE",
-                 callback=_creation_options,
-                 help="GDAL creation option of the GeoTIFFs, such as COMPRESS=ZSTD."),
+    creation_option,
 )  # fmt: skip
 
 

@@ -14,26 +14,18 @@ from comix_cli.commands.options import (
     ProjectCommand,
     common_options,
     overwrite_option,
+    threads_option,
 )
+from comix_cli.commands.output_options import creation_option
+from comix_cli.tools.sharpen_words import METHODS, NO_REFERENCE_FIGURES, REFERENCE_FIGURES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FIGURES = {
-    ("reference", "Against the reference"): (
-        ("PSNR (dB)", "psnr_db"),
-        ("SSIM", "ssim"),
-        ("SAM (degrees)", "sam_degrees"),
-        ("ERGAS", "ergas"),
-        ("UIQI", "uiqi"),
-    ),
-    ("no_reference", "Without reference"): (
-        ("HQNR", "qnr"),
-        ("spectral distortion", "d_lambda"),
-        ("spatial distortion", "d_s"),
-    ),
-}
-METHODS = ("mossfuse", "cnmf", "gsa", "bicubic")
+_FIGURES = (
+    ("reference", "Against the reference", REFERENCE_FIGURES),
+    ("no_reference", "Without reference", NO_REFERENCE_FIGURES),
+)
 
 
 @click.command("sharpen", cls=ProjectCommand, short_help="Bring an HSI to the resolution of X.")
@@ -41,38 +33,47 @@ METHODS = ("mossfuse", "cnmf", "gsa", "bicubic")
 @click.argument("x", metavar="X")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True,
               help="The sharp HSI to write (GeoTIFF).")  # fmt: skip
-@click.option("--method", type=click.Choice(METHODS), default="mossfuse", show_default=True,
-              help="How.")  # fmt: skip
-@click.option("--minutes", type=FiniteRange(min=0, min_open=True), metavar="MINUTES",
-              help="MossFuse: learn no longer than this.")  # fmt: skip
+@click.option("--method", type=click.Choice([*METHODS]), default="mossfuse", show_default=True,
+              help="mossfuse: a network learns on the pair, the most faithful. cnmf (mixtures of "
+                   "materials) and gsa (pansharpening): seconds, less faithful. bicubic: "
+                   "interpolation without X, to compare with.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(min=1), default=300, show_default=True,
-              help="MossFuse: steps of learning.")  # fmt: skip
+              help="How long MossFuse learns; 300 take a minute or two.")  # fmt: skip
+@click.option("--minutes", type=FiniteRange(min=0, min_open=True), metavar="MINUTES",
+              help="MossFuse learns no longer than this, whatever --steps says.")  # fmt: skip
 @click.option("--x-wavelengths", metavar="NM,NM:FWHM,...",
-              help="Band centres of X in nanometres, with widths where known, if its file does not "
-                   "say them.")  # fmt: skip
-@click.option(
-    "--reference",
-    metavar="FILE",
-    help="The true image on the grid of X: tells PSNR, SSIM, SAM, ERGAS and UIQI.",
-)
+              help="Where each band of X lies, if its file does not say: centres in nanometres, in "
+                   "its order, with widths where known (490:65,560:35,665).")  # fmt: skip
+@click.option("--reference", metavar="FILE",
+              help="A true sharp HSI to compare with, on the pixels of X, as in tests with images "
+                   "that were made coarser: PSNR, SSIM, SAM, ERGAS and UIQI are told.")  # fmt: skip
 @click.option("--quality/--no-quality", default=True, show_default=True,
-              help="Judge the result without a reference (HQNR).")  # fmt: skip
+              help="Judge the result without a reference: HQNR, 1 is best.")  # fmt: skip
+@click.option("--report", "reports", type=click.Path(path_type=Path), multiple=True,
+              metavar="FILE",
+              help="Also write a report: .html explains the figures and shows before and after, "
+                   ".json is what --json prints. May be given more than once.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
-              help="Fixes what is drawn and learnt.")  # fmt: skip
+              help="Fixes what is drawn and learnt: one seed, one image.")  # fmt: skip
 @click.option("--src-crs", metavar="CRS", help="CRS of rasters that carry none.")
+@creation_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@threads_option
 @overwrite_option
 @common_options
 @click.pass_obj
 def command(state: CommonState, /, **values: Any) -> None:
-    """Bring a coarse HSI to the grid of a fine optical image X of the same place.
+    """Bring a coarse hyperspectral image HSI to the pixels of a finer image X of the same place.
 
-    What the two sensors do (point spread, spectral response, gain, offset, shift) is found from
-    the pair itself; MossFuse then learns on the pair alone. X must be optical: multispectral,
-    colour or panchromatic.
+    X must be optical (multispectral, colour or panchromatic), because sharpening rests on both
+    sensors measuring the same light. The result has all bands of the HSI, with their wavelengths.
+
+    Nothing is known beforehand of the sensors: how wide an area each HSI pixel sees, which of its
+    bands make up a band of X, in which units, and how far the two images lie apart, is found from
+    the pair and printed. Nor is any other data needed: MossFuse learns on this pair alone.
 
     \b
-    comix sharpen hsi.tif multispectral.tif -o sharp.tif
+    comix sharpen hsi.tif multispectral.tif -o sharp.tif --report sharp.html
     comix sharpen hsi.tif rgb.tif -o sharp.tif --x-wavelengths 640,550,460 --minutes 5
     """
     from comix_cli.accuracy.report_text import to_json_text
@@ -93,6 +94,8 @@ def command(state: CommonState, /, **values: Any) -> None:
     _print(document)
     if state.verbosity >= 0:
         say(f"{document['output']}: {document['bands']} bands, {document['method']}")
+        for path in options.reports:
+            say(f"{path}: report")
 
 
 def _print(document: Mapping[str, Any]) -> None:
@@ -110,18 +113,21 @@ def _print(document: Mapping[str, Any]) -> None:
             for channel in document["channels"]
         ],
     )
-    spread, found = document["point_spread"], document["consistency"]["relative_rmse"]
+    spread, differs = document["point_spread"], document["consistency"]["relative_rmse"]
     larger, smaller = spread["fwhm"]
     click.echo(
         f"The HSI sees {larger:.3g} x {smaller:.3g} {spread['unit']} (full width at half maximum, "
         f"larger axis at {spread['direction_degrees']:.0f} degrees), shifted by "
         f"{spread['shift_across']:.2g} across and {spread['shift_down']:.2g} down"
     )
-    for (key, title), names in _FIGURES.items():
-        figures = document[key]
-        if figures is not None:
-            told = [f"{name} {figures[of]:.4g}" for name, of in names if figures[of] is not None]
+    for key, title, named in _FIGURES:
+        found = document[key]
+        if found is not None:
+            told = [f"{each.name} {found[each.key]:.4g}" for each in named
+                    if found[each.key] is not None]  # fmt: skip
             said = ", ".join(told) or "nothing to say, the scene is too small"
             click.echo(f"{title}: {said}")
-    if found is not None:
-        click.echo(f"Blurred again, the result differs from the HSI by {100 * found:.2f} % (RMSE)")
+    if differs is not None:
+        click.echo(
+            f"Blurred again, the result differs from the HSI by {100 * differs:.2f} % (RMSE)"
+        )

@@ -80,7 +80,7 @@ def error_map(picture: AgreementPicture) -> ErrorMap:
     always = {Level.RIGHT, Level.WRONG, Level.NO_REFERENCE}
     shown = always.union(Level(int(level)) for level in np.unique(marks))
     return ErrorMap(
-        uri=_png_uri(marks),
+        uri=png_uri(_colored(marks)),
         aspect=min(max(aspect, _NARROWEST), _WIDEST),
         legend=tuple((_css(LEVEL_COLORS[k]), LEVEL_NAMES[k]) for k in LEVEL_NAMES if k in shown),
         scale=_scale(picture),
@@ -89,14 +89,27 @@ def error_map(picture: AgreementPicture) -> ErrorMap:
     )
 
 
-def _png_uri(marks: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
-    from matplotlib.image import imsave  # noqa: PLC0415 (takes longer than the rest of a report)
-
+def _colored(marks: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
     table = np.array([LEVEL_COLORS[level] for level in Level], np.uint8)
     dots = max(1, _DOTS // max(marks.shape))
+    colored: np.ndarray[Any, np.dtype[np.uint8]] = table[
+        marks.repeat(dots, axis=0).repeat(dots, axis=1)
+    ]
+    return colored
+
+
+def png_uri(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
+    """Colours `(h, w, 3)` as a PNG in a data URI."""
+    from matplotlib.image import imsave  # noqa: PLC0415 (takes longer than the rest of a report)
+
     stream = io.BytesIO()
-    imsave(stream, table[marks.repeat(dots, axis=0).repeat(dots, axis=1)], format="png")
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+    imsave(stream, pixels, format="png")
+    return data_uri(stream.getvalue(), "image/png")
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """A file inside a page; `kind` is its media type."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _scale(picture: AgreementPicture) -> tuple[float, str]:

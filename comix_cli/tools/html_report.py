@@ -52,11 +52,11 @@ def render_html(document: Mapping[str, Any], agreement: AgreementPicture | None)
     area = document["area_weighted"]
     matrix = document["confusion_matrix"]
     truth = document["provenance"]["ground_truth"]
-    template = _environment().get_template(_TEMPLATE)
+    template = environment().get_template(_TEMPLATE)
     return template.render(
         report=document,
         truth=truth,
-        map_name=_file_name(document["provenance"]["map"]["path"]),
+        map_name=file_name(document["provenance"]["map"]["path"]),
         matrix=matrix_picture(matrix),
         column_blocks=column_blocks(matrix["counts"]),
         error_map=None if agreement is None else error_map(agreement),
@@ -78,19 +78,22 @@ def _of_area(area: Mapping[str, Any], unit: str) -> dict[str, Any]:
 
 
 @cache
-def _environment() -> Environment:
-    """Names and paths are text of strangers: everything that is filled in is escaped."""
-    environment = Environment(
+def environment() -> Environment:
+    """The templates of all reports, and what they may use.
+
+    Names and paths are text of strangers: everything that is filled in is escaped.
+    """
+    found = Environment(
         loader=PackageLoader("comix_cli", "tools"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (percent, interval, decimal, whole, hectares, area_interval, day)
-    environment.filters.update({each.__name__: each for each in filters})
-    environment.tests["defined_figure"] = _defined
-    return environment
+    filters = (percent, interval, decimal, whole, hectares, area_interval, day, file_name)
+    found.filters.update({each.__name__: each for each in filters})
+    found.tests["defined_figure"] = _defined
+    return found
 
 
 def _defined(value: float | None) -> TypeGuard[float]:
@@ -218,6 +221,6 @@ def pixel_rule(truth: Mapping[str, Any]) -> str:
     return "pixels whose centre a feature covers"
 
 
-def _file_name(path: str) -> str:
+def file_name(path: str) -> str:
     """The last part of a path or GDAL name; all of it where there is no such part."""
     return path.rstrip("/\\").replace("\\", "/").rpartition("/")[2] or path

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from comix_cli import __version__
+from comix_cli.mapping.threads import thread_pool
+from comix_cli.scene.raster import checksum
 
 _LIBRARIES = ("torch", "numpy", "numba", "rasterio", "scikit-learn")
 
@@ -37,3 +41,20 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+@contextmanager
+def checksums_aside(paths: Sequence[str]) -> Iterator[Callable[[], list[str | None]]]:
+    """Checksums of files, found while other work goes on: they read every byte once more.
+
+    Yields:
+        What waits for them and gives them, in the order of the files. Nobody waits for sums that
+        have not been asked for by the end of the block.
+    """
+    over = threading.Event()
+    with thread_pool(1, "comix-checksums") as pool:
+        sums = pool.submit(lambda: [checksum(path, over.is_set) for path in paths])
+        try:
+            yield sums.result
+        finally:
+            over.set()

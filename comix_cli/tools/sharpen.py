@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from comix_cli.errors import UsageError
-from comix_cli.files import check_suffix, check_writable, partial_folder, publish_all, sidecar
+from comix_cli.files import (
+    check_suffix,
+    check_writable,
+    partial_folder,
+    publish_all,
+    sidecar,
+)
+from comix_cli.learning.device import set_threads
 from comix_cli.mapping.cog import check_creation_options, copy_to_cog, merged_options
 from comix_cli.mapping.writer import stale_files
 from comix_cli.progress import Progress
-from comix_cli.scene.raster import SHARPENED_TAG
 from comix_cli.scene.windows import tile_windows
 from comix_cli.sharpening.bicubic import Bicubic
 from comix_cli.sharpening.budget import Budget
@@ -25,12 +32,13 @@ from comix_cli.sharpening.pair import Pair, open_pair
 from comix_cli.sharpening.sharpener import Lesson, Sharpener
 from comix_cli.sharpening.study import Study, study
 from comix_cli.sharpening.windows import CORE, CoarseAgain, sharpened
-from comix_cli.tools.provenance import plain, timestamp, versions
+from comix_cli.tools.provenance import checksums_aside
+from comix_cli.tools.sharpen_document import sharpening_document, sharpening_tags
 from comix_cli.tools.sharpen_inputs import Wavelength, channels_and_response
 from comix_cli.tools.sharpen_quality import against_reference, check_reference, without_reference
-from comix_models.degradation import FWHM_PER_SIGMA
+from comix_cli.tools.sharpen_report import check_reports, finished_reports
+from comix_cli.tools.sharpen_words import METHODS
 
-METHODS = ("mossfuse", "cnmf", "gsa", "bicubic")
 SUFFIXES = (".tif", ".tiff")
 # A sharpened image holds values, not codes; differences of neighbours compress better.
 # Blocks hold all bands, so they have to be small.
@@ -53,7 +61,9 @@ class SharpenOptions:
         reference: The true image on the grid of X, to compare with.
         quality: Whether to judge the result without a reference.
         creation_options: Of GDAL's COG driver.
-        overwrite: Replace an existing output.
+        overwrite: Replace existing outputs.
+        reports: Files for the document: JSON, or HTML with pictures.
+        threads: CPU threads to compute with; None for all.
     """
 
     hsi: str
@@ -68,6 +78,8 @@ class SharpenOptions:
     quality: bool = True
     creation_options: Mapping[str, str] = field(default_factory=dict)
     overwrite: bool = False
+    reports: tuple[Path, ...] = ()
+    threads: int | None = None
 
 
 def sharpen(options: SharpenOptions, progress: Progress) -> dict[str, Any]:
@@ -79,19 +91,24 @@ def sharpen(options: SharpenOptions, progress: Progress) -> dict[str, Any]:
 
     Raises:
         InputError: A raster cannot be used.
-        OutputError: The output cannot be written.
+        OutputError: The output or a report cannot be written.
         UsageError: Options that cannot be meant.
     """
     _check(options)
-    with open_pair(options.hsi, options.x, src_crs=options.src_crs) as pair:
-        if options.reference is not None:
-            check_reference(options.reference, pair.fine, len(pair.hsi.bands), options.src_crs)
+    set_threads(options.threads)
+    inputs = _inputs(options)
+    with (
+        open_pair(options.hsi, options.x, src_crs=options.src_crs) as pair,
+        checksums_aside([*inputs.values()]) as checksums,
+    ):
+        _check_with(pair, options)
         channels, expected = channels_and_response(pair, options.x_wavelengths, progress)
         found = study(pair, expected, channels, seed=options.seed, progress=progress)
         _tell(pair, found, progress)
         sharpener = learnt(options, found.lesson, progress)
-        document = _document(options, pair, found)
-        return document | _write(options, pair, found, sharpener, document, progress)
+        responses = dict(zip(channels, expected, strict=True))
+        document = sharpening_document(options, pair, found, responses, inputs, checksums())
+        return _write(options, pair, found, sharpener, document, progress)
 
 
 def learnt(options: SharpenOptions, lesson: Lesson, progress: Progress) -> Sharpener:
@@ -105,14 +122,30 @@ def learnt(options: SharpenOptions, lesson: Lesson, progress: Progress) -> Sharp
     return fit_mossfuse(lesson, options.budget, seed=options.seed, progress=progress)
 
 
+def _inputs(options: SharpenOptions) -> dict[str, str]:
+    """What is read, by what it is for."""
+    read = {"hsi": options.hsi, "x": options.x}
+    return read if options.reference is None else read | {"reference": options.reference}
+
+
 def _check(options: SharpenOptions) -> None:
+    """Refuse what needs no look into the rasters."""
     if options.method not in METHODS:
         raise UsageError(
             f"--method {options.method}: not known", remedy=f"choose one of {', '.join(METHODS)}"
         )
-    inputs = [options.hsi, options.x, *([options.reference] if options.reference else [])]
+    inputs = [*_inputs(options).values()]
     check_suffix(options.output, SUFFIXES)
     check_writable(options.output, overwrite=options.overwrite, inputs=inputs)
+    check_reports(options.reports, inputs, overwrite=options.overwrite)
+
+
+def _check_with(pair: Pair, options: SharpenOptions) -> None:
+    """Refuse what does not fit the pair, before long work."""
+    with partial_folder(options.output.resolve()) as folder:
+        check_creation_options(folder, options.creation_options, [(pair.hsi.info.dtype, 3)])
+    if options.reference is not None:
+        check_reference(options.reference, pair.fine, len(pair.hsi.bands), options.src_crs)
 
 
 def _tell(pair: Pair, found: Study, progress: Progress) -> None:
@@ -130,57 +163,6 @@ def _tell(pair: Pair, found: Study, progress: Progress) -> None:
         )
 
 
-def _document(options: SharpenOptions, pair: Pair, found: Study) -> dict[str, Any]:
-    height, width = (abs(v) for v in (pair.fine.transform.e, pair.fine.transform.a))
-    larger, smaller, angle = found.lesson.spread.axes((height, width))
-    return {
-        "kind": "sharpening",
-        "output": str(options.output),
-        "method": options.method,
-        "inputs": {"hsi": options.hsi, "x": options.x},
-        "ratio": {"down": pair.placement.ratio[0], "across": pair.placement.ratio[1]},
-        "size": {"width": pair.fine.width, "height": pair.fine.height},
-        "bands": len(pair.hsi.bands),
-        "dropped_bands": {str(band): why for band, why in pair.hsi.dropped.items()},
-        "point_spread": {
-            "fwhm": [larger * FWHM_PER_SIGMA, smaller * FWHM_PER_SIGMA],
-            "direction_degrees": angle,
-            "shift_down": found.calibration.shift[0] * height,
-            "shift_across": found.calibration.shift[1] * width,
-            "unit": "degree" if pair.fine.crs.is_geographic else str(pair.fine.crs.linear_units),
-        },
-        "channels": _channels(pair, found),
-        "seed": options.seed,
-        "options": plain(options),
-        "created": timestamp(),
-        "versions": versions(),
-    }
-
-
-def _channels(pair: Pair, found: Study) -> list[dict[str, Any]]:
-    """Each band of X that guides: how it follows the HSI, and what it sees of its bands."""
-    centres = [pair.hsi.info.bands.wavelengths_nm[band - 1] or 0.0 for band in pair.hsi.bands]
-    rows = found.lesson.response.tolist()
-    calibration = found.calibration
-    return [
-        {
-            "band": pair.x.bands[index],
-            "correlation": correlation,
-            "gain": gain,
-            "offset": offset,
-            "centre_nm": sum(w * c for w, c in zip(row, centres, strict=True)),
-        }
-        for index, correlation, gain, offset, row in zip(
-            calibration.channels,
-            found.correlation,
-            calibration.gain.tolist(),
-            calibration.offset.tolist(),
-            rows,
-            strict=True,
-        )
-    ]
-
-
 def _write(
     options: SharpenOptions,
     pair: Pair,
@@ -189,31 +171,49 @@ def _write(
     document: Mapping[str, Any],
     progress: Progress,
 ) -> dict[str, Any]:
-    """Every block into a file beside the output, which is judged and takes its place as a COG."""
-    form = CubeFormat.like(pair.hsi.dataset, pair.hsi.info, pair.hsi.bands)
+    """The image and its reports, all at once or nothing; the document with its figures."""
     target = options.output.resolve()  # a link stays one
-    with partial_folder(target) as folder:
-        asked = {**_OPTIONS, **{key.upper(): v for key, v in options.creation_options.items()}}
-        check_creation_options(folder, options.creation_options, [(form.dtype, 3)])
-        again = CoarseAgain(folder, len(form.names), len(found.calibration.channels), pair.coarse)
-        plain_file = folder / "blocks.tif"
-        with (
-            open_cube(plain_file, pair.fine, form, options.output) as cube,
-            progress.task("sharpening", len(tile_windows(pair.fine.shape, CORE))) as task,
-        ):
-            parts = sharpened(pair, sharpener, found.calibration, found.lesson.spread, again)
-            for part in parts:
-                cube.write(part.window, part.data, part.valid)
-                task.advance()
-            cube.tag({SHARPENED_TAG: options.method, "COMIX_CREATED": document["created"]})
-        figures = _judged(options, pair, found, again, plain_file, progress)
+    with ExitStack() as stack:
+        folder = stack.enter_context(partial_folder(target))
+        blocks, again = _blocks(options, pair, found, sharpener, document, folder, progress)
+        whole = {**document, **_judged(options, pair, found, again, blocks, progress)}
         finished = folder / target.name
         with progress.task("writing", None):
-            copy_to_cog(plain_file, finished, merged_options(asked), options.output)
+            copy_to_cog(blocks, finished, _creation_options(options), options.output)
         companion = [(sidecar(finished), sidecar(target))] if sidecar(finished).exists() else []
-        placed = [*companion, (finished, target)]
-        publish_all(placed, stale_files(placed))
-    return figures
+        image = [*companion, (finished, target)]
+        reports = finished_reports(options.reports, whole, pair, found, finished, stack, progress)
+        publish_all([*reports, *image], stale_files(image))
+    return whole
+
+
+def _creation_options(options: SharpenOptions) -> dict[str, str]:
+    asked = {key.upper(): value for key, value in options.creation_options.items()}
+    return merged_options({**_OPTIONS, **asked})
+
+
+def _blocks(
+    options: SharpenOptions,
+    pair: Pair,
+    found: Study,
+    sharpener: Sharpener,
+    document: Mapping[str, Any],
+    folder: Path,
+    progress: Progress,
+) -> tuple[Path, CoarseAgain]:
+    """Every block in a plain file, and what it is when it is blurred again."""
+    form = CubeFormat.like(pair.hsi.dataset, pair.hsi.info, pair.hsi.bands)
+    again = CoarseAgain(folder, len(form.names), len(found.calibration.channels), pair.coarse)
+    path = folder / "blocks.tif"
+    with (
+        open_cube(path, pair.fine, form, options.output) as cube,
+        progress.task("sharpening", len(tile_windows(pair.fine.shape, CORE))) as task,
+    ):
+        for part in sharpened(pair, sharpener, found.calibration, found.lesson.spread, again):
+            cube.write(part.window, part.data, part.valid)
+            task.advance()
+        cube.tag(sharpening_tags(document))
+    return path, again
 
 
 def _judged(
