@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from comix_cli.progress import Silent
 from comix_cli.scene.raster import inspect_raster
 from comix_cli.sharpening.budget import Budget
-from comix_cli.tools.sharpen import METHODS, SharpenOptions, sharpen
+from comix_cli.tools.sharpen import SharpenOptions, sharpen
 from comix_cli.tools.sharpen_inputs import Wavelength, parse_wavelengths
+from comix_cli.tools.sharpen_words import METHODS
 
 FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
 FIGURES = {"psnr_db": "PSNR, dB", "ssim": "SSIM", "sam_degrees": "SAM, degrees", "ergas": "ERGAS"}
