@@ -20,7 +20,7 @@ An error names the file, what is wrong with it, and what to do about it, in one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -96,6 +96,17 @@ class ThresholdError(ComixError):
     """A result, which has been written, is worse than what was asked for."""
 
     exit_code = 4
+
+
+def as_ranges(numbers: Iterable[int]) -> str:
+    """`1-3, 7` for 1, 2, 3 and 7."""
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and number == found[-1][-1] + 1:
+            found[-1][1:] = [number]
+        else:
+            found.append([number])
+    return ", ".join("-".join(map(str, each)) for each in found)
 
 
 def counted(number: int, noun: str) -> str:

@@ -17,6 +17,7 @@ from comix_cli.commands.options import (
     threads_option,
 )
 from comix_cli.commands.output_options import creation_option
+from comix_cli.errors import as_ranges
 from comix_cli.tools.sharpen_words import METHODS, NO_REFERENCE_FIGURES, REFERENCE_FIGURES
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ _FIGURES = (
               help="How long MossFuse learns; 300 take a minute or two.")  # fmt: skip
 @click.option("--minutes", type=FiniteRange(min=0, min_open=True), metavar="MINUTES",
               help="MossFuse learns no longer than this, whatever --steps says.")  # fmt: skip
-@click.option("--x-wavelengths", metavar="NM,NM:FWHM,...",
+@click.option("--hsi-wavelengths", metavar="NM..NM", default="",
+              help="Where the bands of the HSI lie, if its file does not say: the first and the "
+                   "last of evenly spaced ones in nanometres, or all of them.")  # fmt: skip
+@click.option("--x-wavelengths", metavar="NM,NM:FWHM,...", default="",
               help="Where each band of X lies, if its file does not say: centres in nanometres, in "
                    "its order, with widths where known (490:65,560:35,665).")  # fmt: skip
 @click.option("--reference", metavar="FILE",
@@ -79,14 +83,10 @@ def command(state: CommonState, /, **values: Any) -> None:
     from comix_cli.accuracy.report_text import to_json_text
     from comix_cli.sharpening.budget import Budget
     from comix_cli.tools.sharpen import SharpenOptions, sharpen
-    from comix_cli.tools.sharpen_inputs import parse_wavelengths
 
     as_json = values.pop("as_json")
     budget = Budget(values.pop("steps"), values.pop("minutes"))
-    given = values.pop("x_wavelengths")
-    options = SharpenOptions(
-        budget=budget, x_wavelengths=parse_wavelengths(given) if given else (), **values
-    )
+    options = SharpenOptions(budget=budget, **values)
     document = sharpen(options, state.display())
     if as_json:
         click.echo(to_json_text(document), nl=False)
@@ -113,7 +113,7 @@ def _print(document: Mapping[str, Any]) -> None:
             for channel in document["channels"]
         ],
     )
-    spread, differs = document["point_spread"], document["consistency"]["relative_rmse"]
+    spread, again = document["point_spread"], document["consistency"]
     larger, smaller = spread["fwhm"]
     click.echo(
         f"The HSI sees {larger:.3g} x {smaller:.3g} {spread['unit']} (full width at half maximum, "
@@ -127,7 +127,11 @@ def _print(document: Mapping[str, Any]) -> None:
                     if found[each.key] is not None]  # fmt: skip
             said = ", ".join(told) or "nothing to say, the scene is too small"
             click.echo(f"{title}: {said}")
-    if differs is not None:
+    if again["relative_rmse"] is not None:
         click.echo(
-            f"Blurred again, the result differs from the HSI by {100 * differs:.2f} % (RMSE)"
+            f"Blurred again, the result differs from the HSI by {100 * again['relative_rmse']:.2f} "
+            f"% (RMSE), the middle one of its bands by {100 * again['median_band']:.2f} %"
         )
+    if again["unexplained_bands"]:
+        bands = as_ranges(again["unexplained_bands"])
+        click.echo(f"Bands {bands} differ by more than 10 %: they hold little else than noise")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -142,27 +142,45 @@ class Pair:
         return nearest_pixels(positions, self.coarse.shape[axis])
 
 
+def _as_it_says(info: RasterInfo) -> RasterInfo:
+    return info
+
+
 @contextmanager
-def open_pair(hsi: str, x: str, *, src_crs: str | None = None) -> Iterator[Pair]:
+def open_pair(
+    hsi: str,
+    x: str,
+    *,
+    src_crs: str | None = None,
+    hsi_told: Callable[[RasterInfo], RasterInfo] = _as_it_says,
+    x_told: Callable[[RasterInfo], RasterInfo] = _as_it_says,
+) -> Iterator[Pair]:
     """Open both rasters; bad and empty bands are left out.
 
     Args:
         hsi: Path or GDAL name of the coarse image.
         x: Path or GDAL name of the fine one.
         src_crs: The CRS of rasters that carry none.
+        hsi_told: Adds to what the first file says of itself.
+        x_told: The same of the second.
 
     Raises:
         RasterError: A raster cannot be used.
         GridError: They share no ground, or the second is not the finer one.
     """
     with ExitStack() as resources:
-        sides = [_open_side(path, src_crs, resources) for path in (hsi, x)]
-        yield Pair(sides[0], sides[1], resources)
+        first = _open_side(hsi, src_crs, hsi_told, resources)
+        yield Pair(first, _open_side(x, src_crs, x_told, resources), resources)
 
 
-def _open_side(path: str, src_crs: str | None, resources: ExitStack) -> Side:
+def _open_side(
+    path: str,
+    src_crs: str | None,
+    told: Callable[[RasterInfo], RasterInfo],
+    resources: ExitStack,
+) -> Side:
     dataset = resources.enter_context(open_raster(path))
-    info = describe(dataset, path, src_crs=src_crs)
+    info = told(describe(dataset, path, src_crs=src_crs))
     bands, dropped = usable_bands(dataset, info)
     if not bands:
         raise RasterError(

@@ -51,6 +51,35 @@ class Sharpened:
     valid: NDArray[np.bool_]
 
 
+class Consistency:
+    """How much the sharp image, blurred to the HSI's grid again, differs from the HSI.
+
+    Attributes:
+        pixels: How many coarse pixels could be compared.
+    """
+
+    def __init__(self, bands: int) -> None:
+        self.pixels = 0
+        self._squares = np.zeros((2, bands))
+
+    def add(self, again: Tensor, hsi: Tensor) -> None:
+        """Count some pixels of the blurred image and of the HSI, `(bands, n)` both."""
+        self.pixels += hsi.shape[1]
+        self._squares[0] += (again - hsi).double().square().sum(1).numpy()
+        self._squares[1] += hsi.double().square().sum(1).numpy()
+
+    @property
+    def relative_rmse(self) -> float | None:
+        """Root mean square difference over root mean square of the HSI; None without pixels."""
+        total = self._squares.sum(1)
+        return None if total[1] == 0 else float(math.sqrt(total[0] / total[1]))
+
+    @property
+    def by_band(self) -> list[float | None]:
+        """The same of each band."""
+        return [None if s == 0 else math.sqrt(d / s) for d, s in self._squares.T.tolist()]
+
+
 class CoarseAgain:
     """The sharp image, blurred to the HSI's grid again; filled while windows are computed.
 
@@ -58,15 +87,26 @@ class CoarseAgain:
         sharp: `(bands, h, w)`: on the disk, since it may be larger than memory.
         x: `(channels, h, w)`: the other sensor's image, blurred likewise.
         valid: `(h, w)`: where both can be told.
-        pixels: How many of them there are.
+        consistency: How `sharp` differs from the HSI.
+
+    Args:
+        folder: For what is on the disk; None where nobody asks for the images.
+        bands: Of the HSI.
+        channels: Of the other sensor.
+        coarse: The HSI's grid.
     """
 
-    def __init__(self, folder: Path, bands: int, channels: int, coarse: Grid) -> None:
-        self.sharp = _on_disk(folder / "sharp.bin", (bands, *coarse.shape))
-        self.x = _on_disk(folder / "x.bin", (channels, *coarse.shape))
-        self.valid = np.zeros(coarse.shape, np.bool_)
-        self.pixels = 0
-        self._squares = np.zeros((2, bands))
+    def __init__(self, folder: Path | None, bands: int, channels: int, coarse: Grid) -> None:
+        self.consistency = Consistency(bands)
+        self._kept = folder is not None
+        shape = coarse.shape if self._kept else (0, 0)
+        self.valid = np.zeros(shape, np.bool_)
+        self.sharp, self.x = (
+            _on_disk(folder / f"{name}.bin", (count, *shape))
+            if folder is not None
+            else np.zeros((count, *shape), np.float32)
+            for name, count in (("sharp", bands), ("x", channels))
+        )
 
     def add(
         self, place: Window, counted: Tensor, window: PairWindow, sharp: Tensor, blur: Blur
@@ -80,22 +120,14 @@ class CoarseAgain:
             sharp: `(bands, H, W)`: its sharp image.
             blur: Its blur.
         """
-        chosen = counted.numpy()
-        rows, cols = np.nonzero(chosen)
-        at = (slice(None), rows + place.row, cols + place.col)
-        again, hsi = blur(sharp)[:, counted], window.hsi[:, counted]
-        self.sharp[at] = again.numpy()
-        self.x[at] = blur(window.x)[:, counted].numpy()
-        self.valid[at[1], at[2]] = True
-        self.pixels += len(rows)
-        self._squares[0] += (again - hsi).double().square().sum(1).numpy()
-        self._squares[1] += hsi.double().square().sum(1).numpy()
-
-    @property
-    def relative_rmse(self) -> float | None:
-        """Root mean square difference over root mean square of the HSI; None without pixels."""
-        total = self._squares.sum(1)
-        return None if total[1] == 0 else float(math.sqrt(total[0] / total[1]))
+        again = blur(sharp)[:, counted]
+        self.consistency.add(again, window.hsi[:, counted])
+        if self._kept:
+            rows, cols = np.nonzero(counted.numpy())
+            at = (slice(None), rows + place.row, cols + place.col)
+            self.sharp[at] = again.numpy()
+            self.x[at] = blur(window.x)[:, counted].numpy()
+            self.valid[at[1], at[2]] = True
 
 
 def sharpened(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,21 @@ from comix_cli.sharpening.sharpener import Lesson, Sharpener
 from comix_cli.sharpening.study import Study, study
 from comix_cli.sharpening.windows import CORE, CoarseAgain, sharpened
 from comix_cli.tools.provenance import checksums_aside
-from comix_cli.tools.sharpen_document import sharpening_document, sharpening_tags
-from comix_cli.tools.sharpen_inputs import Wavelength, channels_and_response
+from comix_cli.tools.sharpen_document import (
+    consistency_document,
+    sharpening_document,
+    sharpening_tags,
+)
+from comix_cli.tools.sharpen_inputs import channels_and_response, parse_wavelengths, told
 from comix_cli.tools.sharpen_quality import against_reference, check_reference, without_reference
 from comix_cli.tools.sharpen_report import check_reports, finished_reports
 from comix_cli.tools.sharpen_words import METHODS
+from comix_models.degradation import FARTHEST
 
 SUFFIXES = (".tif", ".tiff")
+# Shifts, in pixels of the HSI, that are worth saying; the share of the largest shift that can be
+# found out beyond which it may be larger still.
+_WORTH_SAYING, _NEARLY_ALL = 0.5, 0.95
 # A sharpened image holds values, not codes; differences of neighbours compress better.
 # Blocks hold all bands, so they have to be small.
 _OPTIONS = {"OVERVIEW_RESAMPLING": "AVERAGE", "PREDICTOR": "YES", "BLOCKSIZE": "128"}
@@ -56,7 +64,9 @@ class SharpenOptions:
         method: One of `METHODS`.
         budget: How long MossFuse learns.
         seed: Fixes what is drawn and learnt.
-        x_wavelengths: Of the bands of X, where its file does not say them.
+        hsi_wavelengths: Of the bands of the HSI, see `parse_wavelengths`; empty where its file says
+            them.
+        x_wavelengths: The same of X.
         src_crs: The CRS of rasters that carry none.
         reference: The true image on the grid of X, to compare with.
         quality: Whether to judge the result without a reference.
@@ -72,7 +82,8 @@ class SharpenOptions:
     method: str = "mossfuse"
     budget: Budget = Budget()
     seed: int = 0
-    x_wavelengths: tuple[Wavelength, ...] = ()
+    hsi_wavelengths: str = ""
+    x_wavelengths: str = ""
     src_crs: str | None = None
     reference: str | None = None
     quality: bool = True
@@ -98,11 +109,11 @@ def sharpen(options: SharpenOptions, progress: Progress) -> dict[str, Any]:
     set_threads(options.threads)
     inputs = _inputs(options)
     with (
-        open_pair(options.hsi, options.x, src_crs=options.src_crs) as pair,
+        _open(options) as pair,
         checksums_aside([*inputs.values()]) as checksums,
     ):
         _check_with(pair, options)
-        channels, expected = channels_and_response(pair, options.x_wavelengths, progress)
+        channels, expected = channels_and_response(pair, progress)
         found = study(pair, expected, channels, seed=options.seed, progress=progress)
         _tell(pair, found, progress)
         sharpener = learnt(options, found.lesson, progress)
@@ -128,8 +139,20 @@ def _inputs(options: SharpenOptions) -> dict[str, str]:
     return read if options.reference is None else read | {"reference": options.reference}
 
 
+def _open(options: SharpenOptions) -> AbstractContextManager[Pair]:
+    return open_pair(
+        options.hsi,
+        options.x,
+        src_crs=options.src_crs,
+        hsi_told=lambda info: told(info, options.hsi_wavelengths, "--hsi-wavelengths"),
+        x_told=lambda info: told(info, options.x_wavelengths, "--x-wavelengths"),
+    )
+
+
 def _check(options: SharpenOptions) -> None:
     """Refuse what needs no look into the rasters."""
+    for text in filter(None, (options.hsi_wavelengths, options.x_wavelengths)):
+        parse_wavelengths(text)
     if options.method not in METHODS:
         raise UsageError(
             f"--method {options.method}: not known", remedy=f"choose one of {', '.join(METHODS)}"
@@ -156,11 +179,14 @@ def _tell(pair: Pair, found: Study, progress: Progress) -> None:
             f"{correlation:.2f}) and does not guide"
         )
     shift = [s / r for s, r in zip(found.calibration.shift, pair.placement.ratio, strict=True)]
-    if math.hypot(*shift) > 0.5:
+    off = f"{pair.hsi.info.path} seems to lie {math.hypot(*shift):.2f} of its pixels off "
+    if max(map(abs, shift)) > _NEARLY_ALL * FARTHEST:
         progress.warn(
-            f"{pair.hsi.info.path} seems to lie {math.hypot(*shift):.2f} of its pixels off "
-            f"{pair.x.info.path}; this is allowed for"
+            f"{off}{pair.x.info.path} or more, and no more can be found out: bring the two into "
+            "register first"
         )
+    elif math.hypot(*shift) > _WORTH_SAYING:
+        progress.warn(f"{off}{pair.x.info.path}; this is allowed for")
 
 
 def _write(
@@ -203,7 +229,8 @@ def _blocks(
 ) -> tuple[Path, CoarseAgain]:
     """Every block in a plain file, and what it is when it is blurred again."""
     form = CubeFormat.like(pair.hsi.dataset, pair.hsi.info, pair.hsi.bands)
-    again = CoarseAgain(folder, len(form.names), len(found.calibration.channels), pair.coarse)
+    kept = folder if options.quality else None
+    again = CoarseAgain(kept, len(form.names), len(found.calibration.channels), pair.coarse)
     path = folder / "blocks.tif"
     with (
         open_cube(path, pair.fine, form, options.output) as cube,
@@ -225,11 +252,11 @@ def _judged(
     progress: Progress,
 ) -> dict[str, Any]:
     figures: dict[str, Any] = {
-        "consistency": {"relative_rmse": again.relative_rmse, "pixels": again.pixels},
+        "consistency": consistency_document(pair, again.consistency),
         "no_reference": None,
         "reference": None,
     }
-    if options.quality and again.pixels:
+    if options.quality and again.consistency.pixels:
         figures["no_reference"] = without_reference(sharp, pair, found, again, progress)
     if options.reference is not None:
         ratio = math.sqrt(pair.placement.ratio[0] * pair.placement.ratio[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from comix_cli.scene.grid import crs_label
 from comix_cli.scene.raster import SHARPENED_TAG
 from comix_cli.sharpening.pair import Pair
 from comix_cli.sharpening.study import Study
+from comix_cli.sharpening.windows import Consistency
 from comix_cli.tools.provenance import plain, timestamp, versions
 from comix_models.degradation import FWHM_PER_SIGMA
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 # A response is told to so many decimals: far below what can be estimated.
 _DECIMALS = 6
+# The relative error of a band, blurred again, beyond which it holds little else than noise.
+_UNEXPLAINED = 0.1
 
 
 def sharpening_document(
@@ -117,6 +121,23 @@ def _response(
         "wavelengths_nm": [nm for nm, _, _ in kept],
         "found": [round(weight, _DECIMALS) for _, weight, _ in kept],
         "expected": [round(weight, _DECIMALS) for _, _, weight in kept],
+    }
+
+
+def consistency_document(pair: Pair, found: Consistency) -> dict[str, Any]:
+    """How well the result, blurred, gives the HSI again; bands by their number in its file."""
+    by_band = found.by_band
+    told = [each for each in by_band if each is not None]
+    return {
+        "relative_rmse": found.relative_rmse,
+        "pixels": found.pixels,
+        "by_band": by_band,
+        "median_band": statistics.median(told) if told else None,
+        "unexplained_bands": [
+            band
+            for band, each in zip(pair.hsi.bands, by_band, strict=True)
+            if each is not None and each > _UNEXPLAINED
+        ],
     }
 
 

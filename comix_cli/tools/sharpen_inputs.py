@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from comix_cli.errors import RasterError, UsageError, counted
 from comix_cli.progress import Progress
-from comix_cli.scene.spectral import Spectrum
-from comix_cli.sharpening.pair import Pair, Side
+from comix_cli.scene.raster import RasterInfo
+from comix_cli.sharpening.pair import Pair
 from comix_cli.sharpening.response import expected_response
 from comix_cli.tools.band_match import spectrum_of
 
@@ -29,36 +29,75 @@ class Wavelength:
     fwhm_nm: float | None = None
 
 
-def parse_wavelengths(text: str) -> tuple[Wavelength, ...]:
-    """`490,560:35,665`: centres in nanometres, with widths after a colon where they are known.
+def parse_wavelengths(text: str, count: int = 2) -> tuple[Wavelength, ...]:
+    """What the user says of bands, in nanometres.
+
+    Args:
+        text: `490,560:35,665`: centres, with widths after a colon where they are known; or
+            `384..2512`: the first and the last of evenly spaced ones.
+        count: How many bands there are.
 
     Raises:
         UsageError: Something else.
     """
-    found = []
-    for part in text.split(","):
-        centre, _, width = part.strip().partition(":")
-        try:
-            values = (float(centre), float(width) if width else None)
-        except ValueError:
-            values = (0.0, None)
-        if not 100 <= values[0] <= 100_000 or not (values[1] is None or 0 < values[1] < 1e4):
-            raise UsageError(
-                f"--x-wavelengths {text}: '{part}' is no wavelength in nanometres",
-                remedy="write centres, with widths where they are known: 490:65,560:35,665",
-            )
-        found.append(Wavelength(*values))
-    return tuple(found)
+    if ".." in text:
+        first, last = (_wavelength(end, text) for end in text.split("..", 1))
+        step = (last.centre_nm - first.centre_nm) / max(count - 1, 1)
+        return tuple(Wavelength(first.centre_nm + i * step) for i in range(count))
+    return tuple(_wavelength(part, text) for part in text.split(","))
 
 
-def channels_and_response(
-    pair: Pair, given: tuple[Wavelength, ...], progress: Progress
-) -> tuple[tuple[int, ...], Tensor]:
+def _wavelength(part: str, text: str) -> Wavelength:
+    centre, _, width = part.strip().partition(":")
+    try:
+        found = Wavelength(float(centre), float(width) if width else None)
+    except ValueError:
+        found = Wavelength(0.0)
+    fwhm = found.fwhm_nm
+    if not 100 <= found.centre_nm <= 100_000 or not (fwhm is None or 0 < fwhm < 1e4):
+        raise UsageError(
+            f"wavelengths {text}: '{part}' is no wavelength in nanometres",
+            remedy="write centres, with widths where they are known (490:65,560:35,665), or the "
+            "first and the last of evenly spaced ones (384..2512)",
+        )
+    return found
+
+
+def told(info: RasterInfo, text: str, option: str) -> RasterInfo:
+    """What a file says of itself, with wavelengths that the user says; transparency has none.
+
+    Args:
+        info: What the file says.
+        text: See `parse_wavelengths`; empty where the file is to be believed.
+        option: What gave them, for a complaint.
+
+    Raises:
+        UsageError: The user names more or fewer wavelengths than there are bands.
+    """
+    if not text:
+        return info
+    shown = [b for b in range(1, info.count + 1) if b not in info.alpha_bands]
+    given = parse_wavelengths(text, len(shown))
+    if len(given) != len(shown):
+        raise UsageError(
+            f"{option} names {counted(len(given), 'wavelength')}, and {info.path} has "
+            f"{counted(len(shown), 'band')}"
+        )
+    named = dict(zip(shown, given, strict=True))
+    rows = [named.get(band) for band in range(1, info.count + 1)]
+    bands = replace(
+        info.bands,
+        wavelengths_nm=tuple(row.centre_nm if row else None for row in rows),
+        fwhm_nm=tuple(row.fwhm_nm if row else None for row in rows),
+    )
+    return replace(info, bands=bands)
+
+
+def channels_and_response(pair: Pair, progress: Progress) -> tuple[tuple[int, ...], Tensor]:
     """Which bands of X guide, and the response that their wavelengths let expect.
 
     Args:
         pair: Both rasters.
-        given: What the user says of X; () for what the file says.
         progress: Who is told of bands that the HSI does not cover.
 
     Returns:
@@ -66,16 +105,15 @@ def channels_and_response(
 
     Raises:
         RasterError: Wavelengths are missing, or none of X lies where the HSI has bands.
-        UsageError: The user names more or fewer wavelengths than X has bands.
     """
     hsi = spectrum_of(pair.hsi.info, pair.hsi.bands)
     if hsi is None:
         raise RasterError(
             "says no wavelengths of its bands, and sharpening needs them",
             path=pair.hsi.info.path,
-            remedy="write them into the file, as ENVI headers or GDAL's IMAGERY tags do",
+            remedy="give --hsi-wavelengths, such as 384..2512 for evenly spaced bands",
         )
-    x = _given(pair.x, given) if given else spectrum_of(pair.x.info, pair.x.bands)
+    x = spectrum_of(pair.x.info, pair.x.bands)
     if x is None:
         raise RasterError(
             _NEEDS_OPTICAL,
@@ -95,16 +133,3 @@ def channels_and_response(
             "where the HSI has no bands, and does not guide"
         )
     return kept, torch.from_numpy(weights)
-
-
-def _given(side: Side, given: tuple[Wavelength, ...]) -> Spectrum:
-    """Of all bands that show something, or of those of them that hold data."""
-    shown = [b for b in range(1, side.info.count + 1) if b not in side.info.alpha_bands]
-    if len(given) not in (len(shown), len(side.bands)):
-        raise UsageError(
-            f"--x-wavelengths names {counted(len(given), 'wavelength')}, and {side.info.path} has "
-            f"{counted(len(shown), 'band')}"
-        )
-    named = dict(zip(side.bands if len(given) == len(side.bands) else shown, given, strict=True))
-    chosen = [named[band] for band in side.bands]
-    return Spectrum(tuple(w.centre_nm for w in chosen), tuple(w.fwhm_nm for w in chosen))

@@ -48,14 +48,13 @@ def render(document: Mapping[str, Any], sides: Sequence[Side]) -> str:
 
 def _settings(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Options that decide on the result or on how it is stored, as they were given."""
-    given = [f"{band['centre_nm']:g}" + (f":{band['fwhm_nm']:g}" if band["fwhm_nm"] else "")
-             for band in options["x_wavelengths"]]  # fmt: skip
     if options["method"] == "mossfuse":
         minutes = options["budget"]["minutes"]
         most = "" if minutes is None else f", {minutes:g} minutes at most"
         yield "Learning", f"{options['budget']['steps']} steps{most}"
     yield "Seed", str(options["seed"])
-    yield "Wavelengths of X", ", ".join(given) or "those of its file"
+    for name, key in (("HSI", "hsi_wavelengths"), ("X", "x_wavelengths")):
+        yield f"Wavelengths of {name}", options[key] or "those of its file"
     if options["src_crs"]:
         yield "CRS that was assumed", options["src_crs"]
     pairs = [f"{key}={value}" for key, value in options["creation_options"].items()]
