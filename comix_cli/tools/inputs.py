@@ -125,29 +125,6 @@ def sharp_hsi_as_asked(inputs: SceneInputs, progress: Progress) -> SharpHsi | No
     return plan_sharp_hsi(inputs, progress)
 
 
-def with_hsi_as_asked(
-    inputs: SceneInputs, rehearse: Callable[[], None], progress: Progress
-) -> SceneInputs:
-    """The scene with a sharp HSI where that is asked for.
-
-    Args:
-        inputs: The scene.
-        rehearse: Meets, with the HSI as it is, the mistakes that would stop the work later. It is
-            called before a sharpening, which takes minutes.
-        progress: Who watches.
-
-    Raises:
-        ComixError: As `plan_sharp_hsi` and `SharpHsi.make`; whatever the rehearsal raises.
-    """
-    sharp = sharp_hsi_as_asked(inputs, progress)
-    if sharp is None:
-        return inputs
-    if not sharp.is_there:
-        rehearse()
-    sharp.make(progress)
-    return sharp.scene
-
-
 @contextmanager
 def open_for_training(inputs: SceneInputs) -> Iterator[Stack]:
     """The stack with every good band of every raster.

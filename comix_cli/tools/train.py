@@ -34,7 +34,7 @@ from comix_cli.tools.inputs import (
     check_alignment,
     input_provenance,
     open_for_training,
-    with_hsi_as_asked,
+    sharp_hsi_as_asked,
 )
 from comix_cli.tools.model_choice import ModelChoice
 from comix_cli.tools.provenance import plain, timestamp, versions
@@ -143,15 +143,21 @@ def _scene_as_asked(
     options: TrainOptions, fabric: Fabric | None, progress: Progress
 ) -> SceneInputs:
     """The scene with a sharp HSI where that is asked for; of several processes one makes it."""
-
-    def sharpened() -> SceneInputs:
-        return with_hsi_as_asked(options.inputs, lambda: _rehearse(options, progress), progress)
-
     if fabric is None or not options.inputs.sharpen:
-        return sharpened()
+        return _sharpened(options, progress)
     from comix_cli.learning.processes import by_the_first  # noqa: PLC0415  # as in _computing
 
-    return by_the_first(sharpened, fabric)
+    return by_the_first(lambda: _sharpened(options, progress), fabric)
+
+
+def _sharpened(options: TrainOptions, progress: Progress) -> SceneInputs:
+    sharp = sharp_hsi_as_asked(options.inputs, progress)
+    if sharp is None:
+        return options.inputs
+    if not sharp.is_there:
+        _rehearse(options, progress)
+    sharp.make(progress)
+    return sharp.scene
 
 
 def _rehearse(options: TrainOptions, progress: Progress) -> None:
