@@ -52,3 +52,25 @@ class Silent:
     def warn(self, message: str) -> None:
         """Keep the warning."""
         self.warnings.append(message)
+
+
+class EachOnce:
+    """A `Progress` that says the same warning only once, however often it is true."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._said: set[str] = set()
+
+    def task(self, description: str, total: float | None) -> AbstractContextManager[Task]:
+        """Begin a piece of work."""
+        return self._progress.task(description, total)
+
+    def info(self, message: str) -> None:
+        """Say something that only a curious user needs."""
+        self._progress.info(message)
+
+    def warn(self, message: str) -> None:
+        """Say something that may change how the user reads the result, unless it has been said."""
+        if message not in self._said:
+            self._said.add(message)
+            self._progress.warn(message)

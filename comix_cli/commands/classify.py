@@ -23,6 +23,7 @@ from comix_cli.errors import ModelFileError
 
 if TYPE_CHECKING:
     from comix_cli.tools.classify import ClassifyReport, Forecast
+    from comix_cli.tools.sharp_hsi import SharpHsi
 
 DEFAULT_MODEL = Path("model.safetensors")
 MB = 1_000_000
@@ -115,7 +116,8 @@ def _print_forecast(found: Forecast) -> None:
     grid, plan, pace = found.grid, found.plan, found.budget.pace
     height, width = plan.window
     masked = f", {found.windows} of them in the mask" if found.windows < len(plan) else ""
-    lines = {
+    lines = {} if found.sharp is None else {"HSI": _sharpening(found.sharp)}
+    lines |= {
         "grid": f"{grid.width} x {grid.height} pixels of {grid.gsd_m:g} m, {crs_label(grid.crs)}",
         "extent": extent_label(grid.bounds),
         "windows": f"{len(plan)} of {width} x {height} pixels{masked}",
@@ -125,6 +127,13 @@ def _print_forecast(found: Forecast) -> None:
     }
     for name, text in lines.items():
         click.echo(f"{name:<10} {text}")
+
+
+def _sharpening(sharp: SharpHsi) -> str:
+    pair = f"{sharp.given.hsi} with {sharp.x}"
+    if sharp.is_there:
+        return f"sharpened before: {pair}, kept in {sharp.kept}"
+    return f"to be sharpened first: {pair}; the time below is without that"
 
 
 def _mb(size: int) -> int:

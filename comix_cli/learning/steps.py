@@ -30,19 +30,28 @@ class Sampler(Protocol):
         """One chip at random."""
 
 
+def chips_of_each(recipe: Recipe, processes: int) -> int:
+    """How many chips a process computes at once.
+
+    Raises:
+        UsageError: The chips of a step cannot be shared out.
+    """
+    parts = processes * recipe.accumulate
+    if recipe.batch_size % parts:
+        raise UsageError(
+            f"--batch-size {recipe.batch_size}: cannot be shared out among "
+            f"{processes} processes in {recipe.accumulate} parts each",
+            remedy=f"give a multiple of {parts}",
+        )
+    return recipe.batch_size // parts
+
+
 class Parts:
     """Draws this process' chips of every step, in parts that are computed one after the other."""
 
     def __init__(self, sampler: Sampler, recipe: Recipe, fabric: Fabric) -> None:
-        parts = fabric.world_size * recipe.accumulate
-        if recipe.batch_size % parts:
-            raise UsageError(
-                f"--batch-size {recipe.batch_size}: cannot be shared out among "
-                f"{fabric.world_size} processes in {recipe.accumulate} parts each",
-                remedy=f"give a multiple of {parts}",
-            )
         self._sampler, self._recipe = sampler, recipe
-        self._chips = recipe.batch_size // parts
+        self._chips = chips_of_each(recipe, fabric.world_size)
         rank = fabric.global_rank
         self._rng = np.random.default_rng([recipe.seed, rank] if rank else recipe.seed)
         self._reading = threading.Lock()

@@ -21,10 +21,10 @@ MOST_LISTED = 6
 def match_bands(source: SourceSpec, record: InputRecord, progress: Progress) -> SourceSpec:
     """The raster with the bands that the model knows.
 
-    Where number and wavelengths of the bands agree with training, they are used as they are. Where
-    they do not, the model's bands are made of those that the raster has, and the user is told.
-    Where either carries no wavelengths, the number of bands decides. Bands on the bad-band list and
-    bands without any valid pixel are never mixed in.
+    Where number and wavelengths of the bands agree with training, or of those that hold data, they
+    are used as they are. Where they do not, the model's bands are made of those that the raster
+    has, and the user is told. Where either carries no wavelengths, the number of bands decides.
+    Bands on the bad-band list and bands without any valid pixel are never mixed in.
 
     Raises:
         RasterError: The raster has other bands, and does not cover the model's wavelengths.
@@ -40,6 +40,8 @@ def match_bands(source: SourceSpec, record: InputRecord, progress: Progress) -> 
     own = spectrum_of(info, bands)
     if own is None:
         return _by_number(source, info, record)
+    if same_bands(own, wanted):
+        return replace(source, bands=bands)
     return _mixed(source, bands, own, wanted, progress)
 
 

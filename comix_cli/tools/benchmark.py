@@ -7,17 +7,17 @@ import os
 import re
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comix_cli.errors import ComixError, OutputError, UsageError, counted, listed
 from comix_cli.files import make_folder
 from comix_cli.learning.baselines import KINDS
 from comix_cli.learning.label_budget import LabelBudget
-from comix_cli.progress import Progress, Task
+from comix_cli.progress import EachOnce, Progress
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.raster import checksum
 from comix_cli.scene.stack import GridOptions
@@ -33,13 +33,17 @@ from comix_cli.tools.benchmark_runs import (
     mark,
     marks_in,
 )
-from comix_cli.tools.inputs import SceneInputs, open_for_training, with_hsi_as_asked
+from comix_cli.tools.inputs import SceneInputs, open_for_training, sharp_hsi_as_asked
 from comix_cli.tools.provenance import plain, versions
 from comix_cli.tools.reference import TruthOptions, open_reference
 from comix_cli.tools.train import TrainOptions
+from comix_cli.tools.training_scene import labelled_scene
 from comix_cli.tools.validation import AUTO, NONE
 from comix_models.deform import warm_up
 from comix_models.spec import CoMiXSpec
+
+if TYPE_CHECKING:
+    from comix_cli.tools.sharp_hsi import SharpHsi
 
 # Fields of the options of a training that its results do not depend on, or that checksums replace.
 _NO_MATTER = ("output", "device", "threads", "overwrite", "resume", "logs")
@@ -117,16 +121,18 @@ def benchmark(options: BenchmarkOptions, progress: Progress) -> list[Outcome]:
     """
     _refuse_several_processes()
     check_methods(options)
-    options = _with_sharp_hsi(options, progress)
-    grid = _check_inputs(options, progress)
-    runs = list(_planned(options, grid))
-    _check_folder(options, runs)
-    _tell_of_others(options.folder, runs, progress)
-    outcomes = [Outcome(run, finished_record(run)) for run in runs]
+    told_once = EachOnce(progress)
+    grid = _check_inputs(options, told_once)
+    sharp = sharp_hsi_as_asked(options.inputs, told_once)
+    runs = list(_planned(options, grid, sharp))
+    with _folder_of_runs(options, runs):
+        _tell_of_others(options.folder, runs, progress)
+        outcomes = [Outcome(run, finished_record(run)) for run in runs]
+        missing = [place for place, outcome in enumerate(outcomes) if outcome.record is None]
+        if missing and sharp is not None:
+            runs = _with_sharp_hsi(options, runs, sharp, told_once)
     write_summary(outcomes, options.folder)
-    missing = [place for place, outcome in enumerate(outcomes) if outcome.record is None]
     _warm_up([runs[place] for place in missing])
-    told_once = _EachOnce(progress)
     # What is finished already would be taken for a measure of the pace.
     with progress.task("benchmark", len(missing)) as task:
         for number, place in enumerate(missing, start=1):
@@ -183,14 +189,38 @@ def check_methods(options: BenchmarkOptions) -> None:
             )
 
 
-def _with_sharp_hsi(options: BenchmarkOptions, progress: Progress) -> BenchmarkOptions:
-    """The same for all methods: they have the same inputs."""
-    inputs = with_hsi_as_asked(options.inputs, progress)
-    methods = tuple(
-        replace(method, training=replace(method.training, inputs=inputs))
-        for method in options.methods
-    )
-    return replace(options, methods=methods)
+def _with_sharp_hsi(
+    options: BenchmarkOptions, runs: Sequence[Run], sharp: SharpHsi, progress: Progress
+) -> list[Run]:
+    """The runs on the sharp HSI, which is made where it is not there.
+
+    Raises:
+        ComixError: It cannot be made, or nothing could be learnt with it.
+    """
+    if not sharp.is_there:
+        _check_labels(options, progress)
+    sharp.make(progress)
+    with open_for_training(sharp.scene) as stack:
+        grid = stack.grid
+    alone = _hsi_alone(sharp.scene, grid)
+    return [
+        replace(run, training=replace(run.training, inputs=sharp.scene if has_x else alone))
+        for run in runs
+        for has_x in (bool(run.training.inputs.x),)
+    ]
+
+
+def _check_labels(options: BenchmarkOptions, progress: Progress) -> None:
+    """Count labels with the HSI as it is: a mistake should not wait for a sharp one.
+
+    Raises:
+        LabelError: There are no two classes to learn.
+    """
+    with (
+        open_for_training(options.inputs) as stack,
+        open_reference(options.truth, stack.grid, progress) as truth,
+    ):
+        labelled_scene(stack, options.truth, truth, progress, to_learn=False)
 
 
 def _check_inputs(options: BenchmarkOptions, progress: Progress) -> Grid:
@@ -206,8 +236,10 @@ def _check_inputs(options: BenchmarkOptions, progress: Progress) -> Grid:
             return stack.grid
 
 
-def _planned(options: BenchmarkOptions, grid: Grid) -> Iterator[Run]:
-    sums = cache(lambda path: checksum(path) or path)
+def _planned(options: BenchmarkOptions, grid: Grid, sharp: SharpHsi | None) -> Iterator[Run]:
+    """Every run with the HSI as it is; its marks speak of the sharp one where one is asked for."""
+    known = {} if sharp is None else {sharp.given.hsi: sharp.mark}
+    sums = cache(lambda path: known.get(path) or checksum(path) or path)
     test = {**plain(options.test), "path": sums(options.test.path)}
     for method in options.methods:
         for fraction in options.fractions:
@@ -267,6 +299,24 @@ def _what_matters(training: TrainOptions, grid: Grid, sums: Callable[[str], str]
     if told["validation"] not in (AUTO, NONE):
         told["validation"] = sums(told["validation"])
     return told
+
+
+@contextmanager
+def _folder_of_runs(options: BenchmarkOptions, runs: Sequence[Run]) -> Iterator[None]:
+    """The folder, checked; a new one goes again where the block fails.
+
+    Raises:
+        OutputError: The folder is in use, or cannot be made.
+    """
+    is_new = not options.folder.exists()
+    try:
+        _check_folder(options, runs)
+        yield
+    except BaseException:
+        if is_new:
+            with suppress(OSError):
+                options.folder.rmdir()
+        raise
 
 
 def _check_folder(options: BenchmarkOptions, runs: Sequence[Run]) -> None:
@@ -338,22 +388,3 @@ def _tell(outcome: Outcome, label: str, progress: Progress) -> None:
     found = outcome.record.figures["overall_accuracy"]
     share = "undefined" if found is None else f"{100 * found:.2f} %"
     progress.info(f"{label}: overall accuracy {share}")
-
-
-class _EachOnce:
-    """A `Progress` that says the same warning only once, however many runs it is true for."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._said: set[str] = set()
-
-    def task(self, description: str, total: float | None) -> AbstractContextManager[Task]:
-        return self._progress.task(description, total)
-
-    def info(self, message: str) -> None:
-        self._progress.info(message)
-
-    def warn(self, message: str) -> None:
-        if message not in self._said:
-            self._said.add(message)
-            self._progress.warn(message)

@@ -32,6 +32,7 @@ from comix_cli.tools.provenance import plain, timestamp, versions
 
 if TYPE_CHECKING:
     from comix_cli.scene.area import Area
+    from comix_cli.tools.sharp_hsi import SharpHsi
 
 __all__ = ["ClassifyOptions", "ClassifyReport", "Forecast", "classify", "forecast"]
 
@@ -69,6 +70,8 @@ class Forecast:
         windows: How many windows touch the mask, or all.
         seconds: About how long computing takes, empty windows counted as full ones.
         device: What computes.
+        sharp: What would be sharpened before, or is taken as it has been kept; None where nothing
+            is. Its time is not counted.
     """
 
     grid: Grid
@@ -78,6 +81,7 @@ class Forecast:
     windows: int
     seconds: float
     device: str
+    sharp: SharpHsi | None = None
 
 
 def classify(options: ClassifyOptions, progress: Progress) -> ClassifyReport:
@@ -107,7 +111,7 @@ def forecast(options: ClassifyOptions, progress: Progress) -> Forecast:
     Raises:
         ComixError: As `classify`.
     """
-    with prepared(options, progress) as job:
+    with prepared(options, progress, dry=True) as job:
         bands, *channels = job.stack.channels
         each = seconds_per_window(
             job.predictors, bands, sum(channels), job.size[0], job.budget.pace
@@ -122,6 +126,7 @@ def forecast(options: ClassifyOptions, progress: Progress) -> Forecast:
             wanted,
             wanted * each,
             ", ".join(str(predictor.device) for predictor in job.predictors),
+            job.sharp,
         )
 
 

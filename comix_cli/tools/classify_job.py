@@ -26,19 +26,20 @@ from comix_cli.learning.model_file import ModelCard, load_model
 from comix_cli.mapping.budget import MB, Budget, batch_on_gpu, fit, plan_costs
 from comix_cli.mapping.predictor import Predictor
 from comix_cli.mapping.rehearsal import rehearse
-from comix_cli.progress import Progress
+from comix_cli.progress import EachOnce, Progress
 from comix_cli.scene.cache import cache_bytes
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.raster import raster_files
 from comix_cli.scene.stack import Stack
 from comix_cli.scene.windows import Window, WindowPlan, plan_windows
-from comix_cli.tools.inputs import SceneInputs, open_for_model, with_hsi_as_asked
+from comix_cli.tools.inputs import SceneInputs, open_for_model, sharp_hsi_as_asked
 from comix_cli.tools.machine import available_bytes, resident_bytes, return_large_blocks
 from comix_cli.tools.outputs import OutputOptions, bytes_per_row
 from comix_models.fuse import fuse, traced
 
 if TYPE_CHECKING:
     from comix_cli.scene.area import Area
+    from comix_cli.tools.sharp_hsi import SharpHsi
 
 # Pixels this much larger or smaller than in training make a texture model guess.
 GSD_TOLERANCE = 0.25
@@ -101,7 +102,8 @@ class Job:
         area: The part of the scene that is wanted; None for all of it.
         limit: Bytes that the process may take.
         budget: How many windows are in work at once, and the memory that takes.
-        inputs: The scene, its HSI sharpened where that was asked for.
+        inputs: The scene, its HSI sharpened where that was asked for and done.
+        sharp: What is to be sharpened; None where nothing is.
     """
 
     stack: Stack
@@ -113,20 +115,51 @@ class Job:
     limit: int
     budget: Budget
     inputs: SceneInputs
+    sharp: SharpHsi | None = None
 
 
 @contextmanager
-def prepared(options: ClassifyOptions, progress: Progress) -> Iterator[Job]:
+def prepared(options: ClassifyOptions, progress: Progress, *, dry: bool = False) -> Iterator[Job]:
     """Open the inputs, load the model, plan windows and memory.
+
+    Args:
+        options: What is asked for.
+        progress: Who watches.
+        dry: Nothing is going to be done, so an HSI that is still to be sharpened is taken as it is.
 
     Raises:
         ComixError: An input cannot be used, an output could not be written, or the memory allowed
             does not suffice.
     """
+    _check_outputs(options)
+    predictor, card = _loaded(options)
+    # What has been said of the HSI as it is would be said of the sharp one again.
+    told = EachOnce(progress)
+    sharp = sharp_hsi_as_asked(options.inputs, told)
+    inputs = options.inputs
+    if sharp is not None:
+        options.outputs.check([str(sharp.kept)])
+        if not (sharp.is_there or dry):
+            # A mistake should not wait for the sharpening.
+            with _laid_out(options, inputs, card, predictor, told):
+                pass
+            sharp.make(told)
+        inputs = sharp.scene if sharp.is_there else inputs
+    with _laid_out(options, inputs, card, predictor, told) as job:
+        predictors = _on_every_device(options, job)
+        with rasterio.Env(GDAL_CACHEMAX=job.budget.cache):
+            yield replace(job, predictors=predictors, sharp=sharp)
+
+
+def _check_outputs(options: ClassifyOptions) -> None:
     read = [*options.inputs.paths, str(options.model)]
     # A VRT is one file, and what it shows of others is read as well.
     read += [name for path in options.inputs.paths for name in raster_files(path)]
     options.outputs.check(read if options.mask is None else [*read, options.mask])
+
+
+def _loaded(options: ClassifyOptions) -> tuple[Predictor, ModelCard]:
+    """The model, ready to predict, and what it says of itself."""
     return_large_blocks()
     device = choose_device(options.device)
     number_type = check_number_type(options.precision, device)
@@ -134,8 +167,22 @@ def prepared(options: ClassifyOptions, progress: Progress) -> Iterator[Job]:
     if number_type == torch.float32:
         compute_exactly()
     network, card = load_model(options.model, device)
-    predictor = Predictor(fuse(network), len(card.legend), device, number_type)
-    inputs = with_hsi_as_asked(options.inputs, progress)
+    return Predictor(fuse(network), len(card.legend), device, number_type), card
+
+
+@contextmanager
+def _laid_out(
+    options: ClassifyOptions,
+    inputs: SceneInputs,
+    card: ModelCard,
+    predictor: Predictor,
+    progress: Progress,
+) -> Iterator[Job]:
+    """The job, planned for a scene and tried out on one window.
+
+    Raises:
+        ComixError: It cannot be done.
+    """
     with open_for_model(inputs, card, progress) as stack:
         _warn_about_scale(stack.grid, card, progress)
         _warn_about_values(stack, card, progress)
@@ -147,14 +194,20 @@ def prepared(options: ClassifyOptions, progress: Progress) -> Iterator[Job]:
             predictor, bands, sum(channels), side, fixed=card.spec.window, compiled=options.compile
         )
         limit = _limit(options.ram)
-        devices = every_one(device)
+        devices = every_one(predictor.device)
         budget = _budget(options, stack, card, devices, plan, side, forward, limit)
-        if not options.compile:
-            predictor = _without_python(predictor, bands, sum(channels), side)
-        first = replace(predictor, device=devices[0])
-        predictors = (first, *(_copied(predictor, other, options) for other in devices[1:]))
-        with rasterio.Env(GDAL_CACHEMAX=budget.cache):
-            yield Job(stack, card, predictors, plan, (side, side), area, limit, budget, inputs)
+        yield Job(stack, card, (predictor,), plan, (side, side), area, limit, budget, inputs)
+
+
+def _on_every_device(options: ClassifyOptions, job: Job) -> tuple[Predictor, ...]:
+    """The predictor of a job as it is going to compute, once for each device."""
+    (predictor,) = job.predictors
+    first, *others = every_one(predictor.device)
+    if not options.compile:
+        bands, *channels = job.stack.channels
+        predictor = _without_python(predictor, bands, sum(channels), job.size[0])
+    copies = (_copied(predictor, other, options) for other in others)
+    return replace(predictor, device=first), *copies
 
 
 def _without_python(predictor: Predictor, bands: int, channels: int, side: int) -> Predictor:

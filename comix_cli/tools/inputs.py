@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comix_cli.errors import InputError, RasterError, UsageError, counted
 from comix_cli.learning.model_file import InputRecord, ModelCard
@@ -14,6 +14,9 @@ from comix_cli.scene.raster import RasterInfo, checksum
 from comix_cli.scene.stack import GridOptions, SourceSpec, Stack, open_stack
 from comix_cli.tools.alignment import offset
 from comix_cli.tools.band_match import match_bands
+
+if TYPE_CHECKING:
+    from comix_cli.tools.sharp_hsi import SharpHsi
 
 # The X that a terrain model is subtracted from.
 SURFACE = "dsm"
@@ -113,13 +116,13 @@ class SceneInputs:
                 )
 
 
-def with_hsi_as_asked(inputs: SceneInputs, progress: Progress) -> SceneInputs:
-    """The scene with a sharp HSI where that is asked for; see `with_sharp_hsi`."""
+def sharp_hsi_as_asked(inputs: SceneInputs, progress: Progress) -> SharpHsi | None:
+    """Which pair is to be sharpened; None where nothing is. See `plan_sharp_hsi`."""
     if not inputs.sharpen or inputs.sharpened_from is not None:
-        return inputs
-    from comix_cli.tools.sharp_hsi import with_sharp_hsi  # noqa: PLC0415  # slow, and rarely asked
+        return None
+    from comix_cli.tools.sharp_hsi import plan_sharp_hsi  # noqa: PLC0415  # slow, and rarely asked
 
-    return with_sharp_hsi(inputs, progress)
+    return plan_sharp_hsi(inputs, progress)
 
 
 @contextmanager
@@ -162,7 +165,7 @@ def open_for_model(
         matched = match_bands(source, record, progress or Silent())
         sources.append(replace(matched, minus=_terrain(inputs) if i - 1 == surface else None))
     with _open(sources, inputs) as stack:
-        _check_sharpness(stack.hsi_info, card.hsi, progress or Silent())
+        _check_sharpness(inputs, stack.hsi_info, card.hsi, progress or Silent())
         yield stack
 
 
@@ -219,17 +222,26 @@ def _check_number(inputs: SceneInputs, records: Sequence[InputRecord]) -> None:
         )
 
 
-def _check_sharpness(hsi: RasterInfo, record: InputRecord, progress: Progress) -> None:
+def _check_sharpness(
+    inputs: SceneInputs, hsi: RasterInfo, record: InputRecord, progress: Progress
+) -> None:
     """A coarse HSI under a fine grid looks quite unlike a sharpened one.
 
     Raises:
-        RasterError: The model was trained on a sharpened HSI, and this is none.
+        RasterError: The model was trained on a sharpened HSI, and this one is none and will not be.
+        UsageError: It was not, and this one is to be sharpened.
     """
-    if record.sharpened and not hsi.sharpened:
+    if record.sharpened and not (hsi.sharpened or inputs.sharpen):
         raise RasterError(
             "the model was trained on a sharpened HSI, and this one is not",
             path=hsi.path,
             remedy="add --sharpen",
+        )
+    if inputs.sharpen and not record.sharpened:
+        # Minutes of work for a worse map. Who has reasons sharpens first, and is warned.
+        raise UsageError(
+            "--sharpen: the model was trained on an HSI that was not sharpened",
+            remedy="leave --sharpen out, or train a model with it",
         )
     if hsi.sharpened and not record.sharpened:
         progress.warn(

@@ -22,7 +22,8 @@ from comix_cli.learning.normalise import fit_normalisation
 from comix_cli.learning.recipe import Recipe
 from comix_cli.learning.run_log import check_log
 from comix_cli.learning.samples import LabelIndex, sample_values
-from comix_cli.progress import Progress
+from comix_cli.learning.steps import chips_of_each
+from comix_cli.progress import EachOnce, Progress
 from comix_cli.scene.labels import Reference
 from comix_cli.scene.legend import Legend
 from comix_cli.scene.raster import checksum
@@ -33,7 +34,7 @@ from comix_cli.tools.inputs import (
     check_alignment,
     input_provenance,
     open_for_training,
-    with_hsi_as_asked,
+    sharp_hsi_as_asked,
 )
 from comix_cli.tools.model_choice import ModelChoice
 from comix_cli.tools.provenance import plain, timestamp, versions
@@ -41,6 +42,7 @@ from comix_cli.tools.reference import TruthOptions, open_reference
 from comix_cli.tools.training_scene import labelled_scene
 from comix_cli.tools.validation import AUTO, Sides, thinned, told_apart
 from comix_models.spec import CoMiXSpec
+from comix_models.spec_base import Spec
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -111,6 +113,21 @@ def train(options: TrainOptions, progress: Progress) -> TrainReport:
     Raises:
         ComixError: An input cannot be used, or the output cannot be written.
     """
+    _check(options)
+    # What the rehearsal has warned of, the work itself meets again.
+    told = EachOnce(progress)
+    with _computing(options) as fabric:
+        inputs = _scene_as_asked(options, fabric, told)
+        return _trained(replace(options, inputs=inputs), fabric, told)
+
+
+def _check(options: TrainOptions) -> None:
+    """Refuse what cannot be, before anything is read.
+
+    Raises:
+        OutputError: Something could not be written.
+        UsageError: Options that cannot be meant.
+    """
     options.model.check(options.inputs.x)
     read = (*options.inputs.paths, options.truth.path, options.validation)
     check_writable(options.output, overwrite=options.overwrite, inputs=read)
@@ -118,11 +135,52 @@ def train(options: TrainOptions, progress: Progress) -> TrainReport:
     if options.logs is not None:
         check_log(options.logs, overwrite=options.overwrite or options.resume, inputs=read)
     _check_checkpoint(options)
-    set_threads(options.threads)
-    options = replace(options, inputs=with_hsi_as_asked(options.inputs, progress))
+    if not options.model.at_once:
+        chips_of_each(options.recipe, _processes())
+
+
+def _scene_as_asked(
+    options: TrainOptions, fabric: Fabric | None, progress: Progress
+) -> SceneInputs:
+    """The scene with a sharp HSI where that is asked for; of several processes one makes it."""
+    if fabric is None or not options.inputs.sharpen:
+        return _sharpened(options, progress)
+    from comix_cli.learning.processes import by_the_first  # noqa: PLC0415  # as in _computing
+
+    return by_the_first(lambda: _sharpened(options, progress), fabric)
+
+
+def _sharpened(options: TrainOptions, progress: Progress) -> SceneInputs:
+    sharp = sharp_hsi_as_asked(options.inputs, progress)
+    if sharp is None:
+        return options.inputs
+    if not sharp.is_there:
+        _rehearse(options, progress)
+    sharp.make(progress)
+    return sharp.scene
+
+
+def _rehearse(options: TrainOptions, progress: Progress) -> None:
+    """Look at all that is read, with the HSI as it is: a mistake should not wait for a sharp one.
+
+    Raises:
+        ComixError: Training could not begin.
+    """
+    with (
+        open_for_training(options.inputs) as stack,
+        open_reference(options.truth, stack.grid, progress) as truth,
+    ):
+        scene = labelled_scene(stack, options.truth, truth, progress, to_learn=False)
+        _spec(options, stack, scene.legend)
+        seed = options.recipe.seed
+        with told_apart(options.validation, options.truth, scene, seed, progress):
+            pass
+
+
+def _trained(options: TrainOptions, fabric: Fabric | None, progress: Progress) -> TrainReport:
+    """Train on a scene whose HSI is as it was asked for, and write the model file."""
     seed = options.recipe.seed
     with (
-        _computing(options) as fabric,
         open_for_training(options.inputs) as stack,
         open_reference(options.truth, stack.grid, progress) as truth,
         seeded(seed),
@@ -181,7 +239,7 @@ def _check_checkpoint(options: TrainOptions) -> None:
         OutputError: There is a checkpoint, and nothing is said about it.
         UsageError: Several processes cannot go on from one.
     """
-    if options.resume and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if options.resume and _processes() > 1:
         raise UsageError(
             "--resume: several processes cannot go on from a checkpoint",
             remedy="start it without torchrun, or without --resume",
@@ -192,6 +250,11 @@ def _check_checkpoint(options: TrainOptions) -> None:
             path=options.checkpoint,
             remedy="give --resume to go on with it, or --overwrite to begin anew",
         )
+
+
+def _processes() -> int:
+    """How many processes torchrun has started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _keeping(
@@ -218,8 +281,7 @@ def _by_name(legend: Legend, index: LabelIndex) -> dict[str, int]:
 def _describe(options: TrainOptions, stack: Stack, scene: BlockReader, legend: Legend) -> ModelCard:
     hsi_values, x_values = sample_values(scene, options.recipe.seed)
     hsi, x = _input_records(options.inputs, stack, hsi_values, x_values)
-    bands, *x_groups = stack.channels
-    spec = options.model.spec(bands, tuple(x_groups), len(legend))
+    spec = _spec(options, stack, legend)
     return ModelCard(
         spec=spec,
         hsi=hsi,
@@ -228,6 +290,11 @@ def _describe(options: TrainOptions, stack: Stack, scene: BlockReader, legend: L
         window=options.model.window_for(spec, stack.grid.shape),
         gsd_m=stack.grid.gsd_m,
     )
+
+
+def _spec(options: TrainOptions, stack: Stack, legend: Legend) -> Spec:
+    bands, *x_groups = stack.channels
+    return options.model.spec(bands, tuple(x_groups), len(legend))
 
 
 def _input_records(

@@ -33,14 +33,27 @@ MANY_WITHOUT_DATA = 0.1
 
 
 def labelled_scene(
-    stack: Stack, options: TruthOptions, truth: Reference, progress: Progress
+    stack: Stack,
+    options: TruthOptions,
+    truth: Reference,
+    progress: Progress,
+    *,
+    to_learn: bool = True,
 ) -> LabelledScene:
     """The scene, in memory where it fits, with the classes that it really holds.
+
+    Args:
+        stack: The rasters.
+        options: How the ground truth is read.
+        truth: The ground truth.
+        progress: Who watches.
+        to_learn: Whether anything is going to be learnt from it; what is only looked at is not
+            brought into memory.
 
     Raises:
         LabelError: Too many classes, or not two that have usable pixels.
     """
-    reader = _readable_scene(stack, progress)
+    reader = _readable_scene(stack, progress) if to_learn else stack
     everything = _all_classes(truth)
     labels = LabelReader(truth, stack.grid, everything, options.rule)
     index = index_labels(labels, reader, len(everything), progress)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import pairs
 import pytest
+import sharp
 from benches import SCENE, TWO
 from cli import comix
 from scenes import make_scene
+
+from comix_cli.progress import Progress
+from comix_cli.sharpening.budget import Budget
+from comix_cli.tools import sharp_hsi
+from comix_cli.tools.sharpen import SharpenOptions, sharpen
 
 TRAIN = ("train", "hsi.tif", "lidar.tif", "--gt", "labels.gpkg", "--field", "class")
 QUICK = (
@@ -81,3 +89,22 @@ def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pair(painted: Path, tmp_path: Path) -> Path:
     """A copy of it to do anything with."""
     return Path(shutil.copytree(painted, tmp_path / "pair"))
+
+
+@pytest.fixture
+def sharp_place(tmp_path: Path) -> Path:
+    """A pair to sharpen, with labels, to do anything with."""
+    return sharp.write_place(tmp_path)
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> list[SharpenOptions]:
+    """`--sharpen` with little learning; the list tells how often."""
+    calls: list[SharpenOptions] = []
+
+    def quick(options: SharpenOptions, progress: Progress) -> dict[str, Any]:
+        calls.append(options)
+        return sharpen(replace(options, budget=Budget(1)), progress)
+
+    monkeypatch.setattr(sharp_hsi, "sharpen", quick)
+    return calls
