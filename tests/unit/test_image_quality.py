@@ -288,16 +288,16 @@ def test_torchmetrics_comes_to_the_same_of_the_valid_pixels(change: Callable[[Cu
     valid = everywhere(reference)
     valid[:3, 4:9] = valid[17, 22] = valid[25, 30] = False
     found = judged(reference, estimate, valid, data_range=0.7)
-    known = [batch(image[:, valid][:, None]) for image in (estimate, reference)]
+    first, second = (batch(image[:, valid][:, None]) for image in (estimate, reference))
     for band, figures in enumerate(found.bands):
         peak = float(reference[band][valid].max())
         if peak <= 0:
             assert figures.psnr_db is None
         else:
-            expected = peak_signal_noise_ratio(known[0][:, band], known[1][:, band], peak)
+            expected = peak_signal_noise_ratio(first[:, band], second[:, band], peak)
             assert figures.psnr_db == pytest.approx(float(expected))
-    assert found.sam_degrees == pytest.approx(math.degrees(spectral_angle_mapper(*known)))
-    ergas = error_relative_global_dimensionless_synthesis(*known, ratio=4)
+    assert found.sam_degrees == pytest.approx(math.degrees(spectral_angle_mapper(first, second)))
+    ergas = error_relative_global_dimensionless_synthesis(first, second, ratio=4)
     assert found.ergas == pytest.approx(float(ergas))
     shown = [np.where(valid, image, np.float32(0)) for image in (reference, estimate)]
     ssim = ssim_by_torchmetrics(shown[0], shown[1], valid, 0.7)
