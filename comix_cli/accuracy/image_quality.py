@@ -1,6 +1,6 @@
 """How close an estimated image comes to a reference of the same grid and bands.
 
-Sums of strips, so that the images may be larger than memory. This is the first half of Wald's
+Sums of blocks, so that the images may be larger than memory. This is the first half of Wald's
 protocol (Wald et al. 1997, Photogrammetric Engineering and Remote Sensing 63): an image that was
 made coarser is sharpened, and compared with what it was before.
 """
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from comix_cli.accuracy.local_statistics import (
+    Core,
     Cube,
     Floats,
     Likeness,
     LocalBand,
     Mask,
-    Tile,
-    tiles,
+    Usable,
 )
 
 
@@ -66,12 +66,12 @@ class ReferenceQuality:
 
 
 class FullReference:
-    """Adds up what the figures of `ReferenceQuality` need, strip by strip.
+    """Adds up what the figures of `ReferenceQuality` need, block by block.
 
     Args:
         data_range: For each band the `data_range` of SSIM, in the unit of the image, as
             scikit-image and torchmetrics take it: usually the largest less the smallest value of
-            the reference. It cannot be found while strips are added, because every window depends
+            the reference. It cannot be found while blocks are added, because every window depends
             on it. 0 makes SSIM the same as UIQI.
 
     Raises:
@@ -90,16 +90,16 @@ class FullReference:
         self._ssim, self._uiqi = np.zeros(bands), np.zeros(bands)
         self._angle, self._spectra = 0.0, 0
 
-    def add(self, reference: Cube, estimate: Cube, valid: Mask, core: slice) -> None:
-        """Count the rows of a strip.
+    def add(self, reference: Cube, estimate: Cube, valid: Mask, core: Core) -> None:
+        """Count the core of a block.
 
         Args:
-            reference: `(bands, h, W)` in physical units.
+            reference: `(bands, h, w)` in physical units.
             estimate: The same of the image that is judged.
-            valid: `(h, W)`; True = use. Other pixels, whatever they hold, take part in nothing.
-            core: The rows of the strip that count. Beyond them the strip has `HALO` rows, or those
-                that the image still has there; `row_strips` cuts an image so. All cores together
-                should hold each row of the image once.
+            valid: `(h, w)`; True = use. Other pixels, whatever they hold, take part in nothing.
+            core: The rows and columns of the block that count. Around them it has `HALO` pixels, or
+                those that the image still has there; `blocks` cuts an image so. All cores together
+                should hold each pixel of the image once.
 
         Raises:
             ValueError: The shapes do not belong together, or a valid pixel is not finite; the sums
@@ -108,19 +108,23 @@ class FullReference:
         if reference.shape != estimate.shape or len(reference) != len(self._range):
             shapes = f"{reference.shape} and {estimate.shape}"
             raise ValueError(f"{shapes} are not two images of {len(self._range)} bands")
-        for tile in tiles([reference, estimate], valid, core):
-            self._pixels += int(tile.valid[tile.core].sum())
-            self._windows += int(tile.windows.sum())
-            angles = _SpectralAngles(tile)
-            for band, pair in enumerate(zip(reference, estimate, strict=True)):
-                first, second = (tile.cut(image) for image in pair)
-                angles.add(first, second)
-                self._add_pixels(band, first[tile.core], second[tile.core])
-                if tile.windows.any():
-                    self._add_windows(band, first, second, tile.windows)
-            total, spectra = angles.total()
-            self._angle += total
-            self._spectra += spectra
+        usable = Usable.of([reference, estimate], valid, core)
+        if usable.pixels:
+            self._pixels += usable.pixels
+            self._windows += usable.window_count
+            self._add_bands(reference, estimate, usable)
+
+    def _add_bands(self, reference: Cube, estimate: Cube, usable: Usable) -> None:
+        angles = _SpectralAngles(usable)
+        for band, pair in enumerate(zip(reference, estimate, strict=True)):
+            first, second = (usable.values(image) for image in pair)
+            angles.add(first, second)
+            self._add_pixels(band, first[usable.core], second[usable.core])
+            if usable.window_count:
+                self._add_windows(band, first, second, usable.windows)
+        total, spectra = angles.total()
+        self._angle += total
+        self._spectra += spectra
 
     def _add_pixels(self, band: int, reference: Floats, estimate: Floats) -> None:
         """Pixels that are not valid are 0 in both, which adds nothing and is no peak."""
@@ -171,14 +175,14 @@ class FullReference:
 
 
 class _SpectralAngles:
-    """The angles between the spectra of a tile, of which one band after the other comes.
+    """The angles between the spectra of a block, of which one band after the other comes.
 
     The angle of spectra u and v is `arccos(u v / (|u| |v|))` (Yuhas et al. 1992).
     """
 
-    def __init__(self, tile: Tile) -> None:
-        self._core = tile.core
-        shape = tile.valid[tile.core].shape
+    def __init__(self, usable: Usable) -> None:
+        self._core = usable.core
+        shape = usable.valid[usable.core].shape
         self._product, self._first, self._second = (np.zeros(shape) for _ in range(3))
 
     def add(self, first: Floats, second: Floats) -> None:

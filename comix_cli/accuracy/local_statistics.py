@@ -1,4 +1,4 @@
-"""Likeness of two images around every pixel, computed from strips of rows.
+"""Likeness of two images around every pixel, computed block by block.
 
 A window is 11 x 11 pixels, weighted by a Gaussian of 1.5 pixels (Wang et al. 2004, IEEE
 Transactions on Image Processing 13), the same for SSIM and UIQI, so that both follow from one set
@@ -11,132 +11,147 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d, minimum_filter1d
 
+from comix_cli.scene.windows import Window
+
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Cube = NDArray[Any]
+Core = tuple[slice, slice]
 
-# Pixels that a window reaches beyond its centre; so many rows a strip needs beyond its core.
+# Pixels that a window reaches beyond its centre; so many a block needs around its core.
 HALO = 5
 _SIGMA = 1.5
 _BELL = np.exp(-0.5 * (np.arange(-HALO, HALO + 1) / _SIGMA) ** 2)
 _KERNEL = _BELL / _BELL.sum()
-# Rows and columns of a tile's core: a dozen arrays of float64 of this size fit into a cache.
-_TILE = (64, 256)
 # Variance, as a part of the mean square, that rounding of float32 values alone can cause.
 _FLAT = float(np.finfo(np.float32).eps) ** 2
 
 
 @dataclass(frozen=True)
-class Strip:
-    """Rows to read, and which of them count.
+class Block:
+    """Pixels to read, and which of them count.
 
     Attributes:
-        rows: Rows of the image, with the halo.
-        core: Where in `rows` the strip itself lies.
+        window: Pixels of the image, with the halo.
+        core: Where in `window` the pixels that count lie: its rows and its columns.
     """
 
-    rows: slice
-    core: slice
+    window: Window
+    core: Core
 
 
-def row_strips(height: int, rows: int) -> Iterator[Strip]:
-    """Cut an image into strips whose cores touch, each with as much halo as the image has.
+def blocks(shape: tuple[int, int], size: tuple[int, int], halo: int = HALO) -> tuple[Block, ...]:
+    """Cut an image into blocks, row by row, whose cores hold each pixel once.
+
+    Windows end at multiples of `size`, and reach back into those before them. A file that is stored
+    in tiles of that size, or of a part of it, is then read in as few of them as can be.
 
     Args:
-        height: Rows of the image.
-        rows: Rows of a core; the last may have fewer.
+        shape: Height and width of the image.
+        size: Height and width of a core; the first ones of an axis are smaller by the halo, and
+            the last ones hold what is left.
+        halo: How far windows reach beyond their cores where the image does.
 
     Raises:
-        ValueError: A core would have no rows.
+        ValueError: Cores would not be larger than the halo, or the image is empty.
     """
-    if rows < 1:
-        raise ValueError(f"no strips of {rows} rows")
-    return _strips(slice(0, height), height, rows)
+    if min(shape) < 1 or halo < 0 or min(size) <= halo:
+        raise ValueError(f"no blocks of {size} pixels with a halo of {halo} in {shape} pixels")
+    rows, cols = (_spans(*axis, halo) for axis in zip(shape, size, strict=True))
+    return tuple(
+        Block(Window(top, left, height, width), (down, across))
+        for (top, height, down), (left, width, across) in product(rows, cols)
+    )
 
 
-def _strips(span: slice, length: int, step: int) -> Iterator[Strip]:
-    """Strips whose cores fill `span` of an axis of `length` pixels."""
-    for first in range(span.start, span.stop, step):
-        last = min(first + step, span.stop)
-        start, stop = max(0, first - HALO), min(length, last + HALO)
-        yield Strip(slice(start, stop), slice(first - start, last - start))
+def _spans(length: int, size: int, halo: int) -> Iterator[tuple[int, int, slice]]:
+    """Along an axis: the first pixel to read, how many, and which of them count."""
+    for first, last in pairwise([0, *range(size - halo, length - halo, size), length]):
+        start, stop = max(0, first - halo), min(length, last + halo)
+        yield start, stop - start, slice(first - start, last - start)
 
 
 @dataclass(frozen=True)
-class Tile:
-    """A part of a strip that is small enough for the cache.
+class Usable:
+    """What of a block takes part in its figures.
 
     Attributes:
-        place: Rows and columns of the strip, with the halo.
-        core: Where in `place` the pixels that count lie.
-        valid: `(h, w)` at `place`.
-        windows: `(h - 2 HALO, w - 2 HALO)`; 1 where the window centred there holds valid pixels
-            only, else 0.
+        core: Rows and columns that count.
+        valid: `(h, w)`.
+        windows: `(h - 2 HALO, w - 2 HALO)`; 1 where the window centred there lies in the core and
+            holds valid pixels only, else 0.
     """
 
-    place: tuple[slice, slice]
-    core: tuple[slice, slice]
+    core: Core
     valid: Mask
     windows: Floats
 
+    @classmethod
+    def of(cls, cubes: Sequence[Cube], valid: Mask, core: Core) -> Usable:
+        """What can be used of a block.
+
+        Args:
+            cubes: `(bands, h, w)`, which must lie on the same rows and columns.
+            valid: `(h, w)`; True = use.
+            core: Rows and columns that count; pixels beyond belong to windows centred in them.
+
+        Raises:
+            ValueError: The shapes do not belong together, or the core lies outside.
+        """
+        if any(cube.ndim != 3 or cube.shape[1:] != valid.shape for cube in cubes):
+            shapes = [cube.shape for cube in cubes]
+            raise ValueError(f"cubes of {shapes} with a mask of {valid.shape}")
+        if not all(_lies_in(part, size) for part, size in zip(core, valid.shape, strict=True)):
+            raise ValueError(f"the core {core} does not lie in {valid.shape} pixels")
+        return cls(core, valid, _whole_windows(valid, core))
+
     @cached_property
-    def all_valid(self) -> bool:
-        """Whether no pixel has to be left out."""
+    def pixels(self) -> int:
+        """How many valid pixels the core has."""
+        return int(np.count_nonzero(self.valid[self.core]))
+
+    @cached_property
+    def window_count(self) -> int:
+        """How many windows there are."""
+        return int(np.count_nonzero(self.windows))
+
+    @cached_property
+    def _all_valid(self) -> bool:
         return bool(self.valid.all())
 
-    def cut(self, image: Cube) -> Floats:
-        """The tile of one band `(H, W)` of the strip, 0 where it is not valid.
+    def values(self, band: Cube) -> Floats:
+        """One band `(h, w)` of the block, 0 where it is not valid.
 
         Raises:
             ValueError: A valid pixel is not finite.
         """
-        values: Floats = image[self.place].astype(np.float64)
-        if not self.all_valid:
-            values[~self.valid] = 0
-        if not np.isfinite(values.sum()):
+        found: Floats = band.astype(np.float64)
+        if not self._all_valid:
+            found[~self.valid] = 0
+        if not np.isfinite(found.sum()):
             raise ValueError("a valid pixel is not finite")
-        return values
+        return found
 
 
-def tiles(cubes: Sequence[Cube], valid: Mask, core: slice) -> Iterator[Tile]:
-    """The tiles of a strip that have valid pixels in their core.
-
-    Args:
-        cubes: `(bands, H, W)`, which must lie on the same rows and columns.
-        valid: `(H, W)`; True = use.
-        core: Rows that count; up to `HALO` more on either side belong to windows centred in them.
-
-    Raises:
-        ValueError: The shapes do not belong together, or the core lies outside.
-    """
-    height, width = valid.shape
-    if any(cube.ndim != 3 or cube.shape[1:] != valid.shape for cube in cubes):
-        raise ValueError(f"cubes of {[cube.shape for cube in cubes]} with a mask of {valid.shape}")
-    if core.step not in {None, 1} or not 0 <= core.start <= core.stop <= height:
-        raise ValueError(f"the core {core} does not lie in {height} rows")
-    return _tiles(valid, core, width)
+def _lies_in(part: slice, size: int) -> bool:
+    return part.step in {None, 1} and 0 <= part.start <= part.stop <= size
 
 
-def _tiles(valid: Mask, core: slice, width: int) -> Iterator[Tile]:
-    for rows in _strips(core, len(valid), _TILE[0]):
-        for columns in _strips(slice(0, width), width, _TILE[1]):
-            place, inner = (rows.rows, columns.rows), (rows.core, columns.core)
-            if valid[place][inner].any():
-                yield Tile(place, inner, valid[place], _whole_windows(valid[place]))
-
-
-def _whole_windows(valid: Mask) -> Floats:
-    """1 for each centre of a window that holds valid pixels only, else 0."""
+def _whole_windows(valid: Mask, core: Core) -> Floats:
+    """1 for each centre in the core of a window that holds valid pixels only, else 0."""
     least = valid.astype(np.float64)
     for axis in (0, 1):
         least = minimum_filter1d(least, 2 * HALO + 1, axis=axis, mode="nearest")
-    return _inner(least)
+    counted = np.zeros_like(least)
+    counted[core] = least[core]
+    return _inner(counted)
 
 
 def _inner(image: Floats) -> Floats:
@@ -153,7 +168,7 @@ def _local_mean(image: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class LocalBand:
-    """A band's tile with the mean and the mean square of its windows.
+    """A band of a block with the mean and the mean square of its windows.
 
     Attributes:
         values: `(h, w)`.
@@ -167,7 +182,7 @@ class LocalBand:
 
     @classmethod
     def of(cls, values: Floats) -> LocalBand:
-        """The statistics of a tile `(h, w)` that has room for a window at least."""
+        """The statistics of a band `(h, w)` that has room for a window at least."""
         return cls(values, _local_mean(values), _local_mean(values * values))
 
     def scaled(self, gain: float) -> LocalBand:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from comix_cli.accuracy.local_statistics import (
+    Core,
     Cube,
     Floats,
     Likeness,
     LocalBand,
     Mask,
-    Tile,
-    tiles,
+    Usable,
 )
 
 
@@ -62,7 +62,7 @@ class NoReferenceQuality:
 
 
 class NoReference:
-    """Adds up what the figures of `NoReferenceQuality` need, strip by strip, on both grids.
+    """Adds up what the figures of `NoReferenceQuality` need, block by block, on both grids.
 
     Each band of the HSI is compared with one band of X, its partner: every band with every other
     would multiply the time by the number of X's bands, and say little more, since most of them see
@@ -86,16 +86,16 @@ class NoReference:
         self._same, self._coarse, self._fine = np.zeros(bands), np.zeros(bands), np.zeros(bands)
 
     def add_coarse(
-        self, hsi: Cube, degraded_sharpened: Cube, degraded_x: Cube, valid: Mask, core: slice
+        self, hsi: Cube, degraded_sharpened: Cube, degraded_x: Cube, valid: Mask, core: Core
     ) -> None:
-        """Count the rows of a strip on the HSI's grid.
+        """Count the core of a block on the HSI's grid.
 
         Args:
-            hsi: `(bands, h, W)` in physical units.
+            hsi: `(bands, h, w)` in physical units.
             degraded_sharpened: The sharpened image on the HSI's grid, of the same shape.
-            degraded_x: X on the HSI's grid, `(bands of X, h, W)`.
-            valid: `(h, W)`; True = use. Other pixels, whatever they hold, take part in nothing.
-            core: The rows of the strip that count, as in `FullReference.add`.
+            degraded_x: X on the HSI's grid, `(bands of X, h, w)`.
+            valid: `(h, w)`; True = use. Other pixels, whatever they hold, take part in nothing.
+            core: The rows and columns of the block that count, as in `FullReference.add`.
 
         Raises:
             ValueError: The shapes do not belong together, or a valid pixel is not finite; the sums
@@ -103,38 +103,38 @@ class NoReference:
         """
         self._check(hsi, degraded_x)
         self._check(degraded_sharpened, degraded_x)
-        for tile in tiles([hsi, degraded_sharpened, degraded_x], valid, core):
-            if tile.windows.any():
-                self._coarse_windows += int(tile.windows.sum())
-                partners = self._partner_bands(degraded_x, tile)
-                for band, partner in enumerate(self._partners):
-                    first = LocalBand.of(tile.cut(hsi[band]))
-                    again = LocalBand.of(tile.cut(degraded_sharpened[band]))
-                    other = partners[partner.band].scaled(partner.gain)
-                    self._same[band] += _uiqi(first, again, tile.windows)
-                    self._coarse[band] += _uiqi(first, other, tile.windows)
+        usable = Usable.of([hsi, degraded_sharpened, degraded_x], valid, core)
+        if usable.window_count:
+            self._coarse_windows += usable.window_count
+            partners = self._partner_bands(degraded_x, usable)
+            for band, partner in enumerate(self._partners):
+                first = LocalBand.of(usable.values(hsi[band]))
+                again = LocalBand.of(usable.values(degraded_sharpened[band]))
+                other = partners[partner.band].scaled(partner.gain)
+                self._same[band] += _uiqi(first, again, usable.windows)
+                self._coarse[band] += _uiqi(first, other, usable.windows)
 
-    def add_fine(self, sharpened: Cube, x: Cube, valid: Mask, core: slice) -> None:
-        """Count the rows of a strip on X's grid.
+    def add_fine(self, sharpened: Cube, x: Cube, valid: Mask, core: Core) -> None:
+        """Count the core of a block on X's grid.
 
         Args:
-            sharpened: `(bands, h, W)` in physical units.
-            x: `(bands of X, h, W)`.
-            valid: `(h, W)`; True = use. Other pixels, whatever they hold, take part in nothing.
-            core: The rows of the strip that count, as in `FullReference.add`.
+            sharpened: `(bands, h, w)` in physical units.
+            x: `(bands of X, h, w)`.
+            valid: `(h, w)`; True = use. Other pixels, whatever they hold, take part in nothing.
+            core: The rows and columns of the block that count, as in `FullReference.add`.
 
         Raises:
             ValueError: As of `add_coarse`.
         """
         self._check(sharpened, x)
-        for tile in tiles([sharpened, x], valid, core):
-            if tile.windows.any():
-                self._fine_windows += int(tile.windows.sum())
-                partners = self._partner_bands(x, tile)
-                for band, partner in enumerate(self._partners):
-                    first = LocalBand.of(tile.cut(sharpened[band]))
-                    other = partners[partner.band].scaled(partner.gain)
-                    self._fine[band] += _uiqi(first, other, tile.windows)
+        usable = Usable.of([sharpened, x], valid, core)
+        if usable.window_count:
+            self._fine_windows += usable.window_count
+            partners = self._partner_bands(x, usable)
+            for band, partner in enumerate(self._partners):
+                first = LocalBand.of(usable.values(sharpened[band]))
+                other = partners[partner.band].scaled(partner.gain)
+                self._fine[band] += _uiqi(first, other, usable.windows)
 
     def _check(self, cube: Cube, x: Cube) -> None:
         if len(cube) != len(self._partners):
@@ -143,9 +143,10 @@ class NoReference:
         if len(x) <= last:
             raise ValueError(f"X has {len(x)} bands, and one of the partners has the index {last}")
 
-    def _partner_bands(self, x: Cube, tile: Tile) -> dict[int, LocalBand]:
+    def _partner_bands(self, x: Cube, usable: Usable) -> dict[int, LocalBand]:
         """Statistics of the bands of X that somebody's partner is, each computed once."""
-        return {i: LocalBand.of(tile.cut(x[i])) for i in {each.band for each in self._partners}}
+        bands = {partner.band for partner in self._partners}
+        return {band: LocalBand.of(usable.values(x[band])) for band in bands}
 
     def result(self) -> NoReferenceQuality:
         """The figures of all that was added."""

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 
 from comix_cli.accuracy.image_quality import FullReference
-from comix_cli.accuracy.local_statistics import row_strips
+from comix_cli.accuracy.local_statistics import HALO, Block, Floats, Mask, blocks
 from comix_cli.accuracy.no_reference import NoReference, Partner
 from comix_cli.errors import GridError, RasterError, counted
-from comix_cli.progress import Progress
+from comix_cli.progress import Progress, Task
 from comix_cli.scene.grid import Grid, crs_label, intersection, north_up, same_crs
 from comix_cli.scene.raster import describe, open_raster
 from comix_cli.scene.reader import BandReader, band_reader
 from comix_cli.scene.stack import usable_bands
-from comix_cli.scene.windows import Window
+from comix_cli.sharpening.cube_file import BLOCK
 from comix_cli.sharpening.pair import Pair
 from comix_cli.sharpening.study import Study
 from comix_cli.sharpening.windows import CoarseAgain
 
-# Numbers of one image that a strip holds.
-_STRIP_NUMBERS = 32_000_000
+# Side of a block: that of a tile of the sharp file. A dozen arrays of such a band fit into a cache.
+_SIDE = BLOCK
+# Blocks of whole rows may have so many times as many pixels as square ones.
+_WIDER = 4
 # How much pixels of one lattice may differ, as a share of their size, in size and in place.
 _SAME_SIZE, _SAME_PLACE = 1e-3, 0.05
 
@@ -65,17 +66,17 @@ def against_reference(
         GridError: The reference lies on another grid.
         RasterError: It has other bands, or cannot be read.
     """
-    with rasterio.open(sharp) as found, open_raster(reference) as truth:
+    with open_raster(str(sharp)) as found, open_raster(reference) as truth:
         info = describe(found, str(sharp))
-        readers = [_all_bands(found, str(sharp), info.grid, bands)]
-        readers.append(_truth(truth, reference, info.grid, bands, src_crs))
-        ranges = _ranges(readers[1], info.grid, bands)
-        quality = FullReference(ranges)
-        with progress.task("comparing with the reference", info.grid.height) as task:
-            for window, core in _strips(info.grid, bands):
-                one, other = (reader.read(window) for reader in readers)
-                quality.add(other.data, one.data, one.valid & other.valid, core)
-                task.advance(core.stop - core.start)
+        sharp_reader = _all_bands(found, str(sharp), info.grid, bands)
+        truth_reader = _truth(truth, reference, info.grid, bands, src_crs)
+        shape, size = info.grid.shape, _block_size(truth, info.grid)
+        quality = FullReference(_ranges(truth_reader, blocks(shape, size, halo=0), bands, progress))
+        plan = blocks(shape, size)
+        with progress.task("comparing with the reference", len(plan)) as task:
+            for block in plan:
+                _compare(quality, block, truth_reader, sharp_reader)
+                task.advance()
     figures = asdict(quality.result(ratio))
     return {key: _finite(value) for key, value in figures.items() if key != "bands"}
 
@@ -85,14 +86,29 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def _strips(grid: Grid, bands: int) -> Iterator[tuple[Window, slice]]:
-    """Windows of whole rows, and which of their rows count."""
-    most = max(1, min(grid.height, _STRIP_NUMBERS // (grid.width * bands)))
-    for strip in row_strips(grid.height, most):
-        yield (
-            Window(strip.rows.start, 0, strip.rows.stop - strip.rows.start, grid.width),
-            strip.core,
-        )
+def _block_size(dataset: Any, grid: Grid) -> tuple[int, int]:
+    """Height and width of the blocks to read a file in: squares, or rows where it consists of rows.
+
+    A file in rows (strips, most ENVI files) has to read all of a row for any part of it.
+    """
+    if dataset.block_shapes[0][1] < dataset.width:
+        return _SIDE, _SIDE
+    return _few_rows(grid.width)
+
+
+def _few_rows(width: int) -> tuple[int, int]:
+    """Height and width of blocks of whole rows, which have no more rows than memory allows."""
+    rows = max(2 * HALO, _WIDER * _SIDE**2 // width)
+    return min(rows, _SIDE), max(width, _SIDE)
+
+
+def _compare(
+    quality: FullReference, block: Block, truth_reader: BandReader, sharp_reader: BandReader
+) -> None:
+    truth = truth_reader.read(block.window)
+    if truth.valid[block.core].any():
+        sharp = sharp_reader.read(block.window)
+        quality.add(truth.data, sharp.data, truth.valid & sharp.valid, block.core)
 
 
 def _all_bands(dataset: Any, path: str, grid: Grid, bands: int) -> BandReader:
@@ -134,50 +150,96 @@ def _misfit(reference: Grid, grid: Grid) -> str | None:
     )
 
 
-def _ranges(reader: BandReader, grid: Grid, bands: int) -> NDArray[np.float64]:
+def _ranges(
+    reader: BandReader, parts: Sequence[Block], bands: int, progress: Progress
+) -> NDArray[np.float64]:
     """Of each band, the largest less the smallest valid value."""
     low, high = np.full(bands, np.inf), np.full(bands, -np.inf)
-    for window, _ in _strips(grid, bands):
-        values = reader.read(window)
-        if values.valid.any():
-            data = values.data[:, values.valid]
-            low, high = np.minimum(low, data.min(1)), np.maximum(high, data.max(1))
+    with progress.task("looking at the reference", len(parts)) as task:
+        for part in parts:
+            values = reader.read(part.window)
+            if values.valid.any():
+                spectra = _spectra(values.data, values.valid)
+                low, high = np.minimum(low, spectra.min(1)), np.maximum(high, spectra.max(1))
+            task.advance()
     return np.where(np.isfinite(high - low), high - low, 0.0)
+
+
+def _spectra(cube: NDArray[np.float32], valid: Mask) -> NDArray[np.float32]:
+    """The valid pixels of a cube `(bands, h, w)`, `(bands, pixels)`."""
+    return cube.reshape(len(cube), -1) if valid.all() else cube[:, valid]
 
 
 def without_reference(
     sharp: Path, pair: Pair, study: Study, again: CoarseAgain, progress: Progress
 ) -> dict[str, Any]:
-    """The hybrid quality with no reference (HQNR) of a finished file."""
-    bands = len(pair.hsi.bands)
-    quality = NoReference(_partners(pair, study, again))
-    with progress.task("judging the result", pair.coarse.height + pair.fine.height) as task:
-        for window, core in _strips(pair.coarse, bands):
-            rows = window.slices[0]
-            hsi, valid = pair.read_hsi(window)
-            usable = valid.numpy() & again.valid[rows]
-            quality.add_coarse(hsi.numpy(), again.sharp[:, rows], again.x[:, rows], usable, core)
-            task.advance(core.stop - core.start)
-        with rasterio.open(sharp) as found:
-            reader = _all_bands(found, str(sharp), pair.fine, bands)
-            for window, core in _strips(pair.fine, bands):
-                raw, _ = pair.read_x(window)
-                values = reader.read(window)
-                x = study.calibration.of_x(raw).numpy()
-                quality.add_fine(values.data, x, values.valid, core)
-                task.advance(core.stop - core.start)
+    """The hybrid quality with no reference (HQNR) of a finished file.
+
+    Figures are None where no window tells: where an image is smaller than one, or full of holes.
+    """
+    shape = pair.coarse.shape
+    parts = blocks(shape, _few_rows(shape[1]), halo=0)
+    coarse = blocks(shape, _block_size(pair.hsi.dataset, pair.coarse))
+    with open_raster(str(sharp)) as found:
+        reader = _all_bands(found, str(sharp), pair.fine, len(pair.hsi.bands))
+        fine = blocks(pair.fine.shape, _block_size(found, pair.fine))
+        with progress.task("judging the result", len(parts) + len(coarse) + len(fine)) as task:
+            quality = NoReference(_partners(pair, study, _levels(again, parts, task)))
+            for block in coarse:
+                _add_coarse(quality, block, pair, again)
+                task.advance()
+            for block in fine:
+                _add_fine(quality, block, pair, study, reader)
+                task.advance()
     return asdict(quality.result())
 
 
-def _partners(pair: Pair, study: Study, again: CoarseAgain) -> list[Partner]:
-    """For each band the channel that sees closest to it, and what brings it into its units."""
+def _add_coarse(quality: NoReference, block: Block, pair: Pair, again: CoarseAgain) -> None:
+    place = block.window.slices
+    if again.valid[place][block.core].any():
+        hsi, valid = pair.read_hsi(block.window)
+        usable = valid.numpy() & again.valid[place]
+        sharp, x = (cube[:, *place] for cube in (again.sharp, again.x))
+        quality.add_coarse(hsi.numpy(), sharp, x, usable, block.core)
+
+
+def _add_fine(
+    quality: NoReference, block: Block, pair: Pair, study: Study, reader: BandReader
+) -> None:
+    values = reader.read(block.window)
+    if values.valid[block.core].any():
+        raw, _ = pair.read_x(block.window)
+        x = study.calibration.of_x(raw).numpy()
+        quality.add_fine(values.data, x, values.valid, block.core)
+
+
+def _partners(pair: Pair, study: Study, levels: tuple[Floats, Floats]) -> list[Partner]:
+    """For each band the channel that sees closest to it, and what brings it into its units.
+
+    Args:
+        pair: Both rasters.
+        study: What is known of them.
+        levels: Of the bands of the sharp image and of the channels of X.
+    """
     centres = [pair.hsi.info.bands.wavelengths_nm[band - 1] or 0.0 for band in pair.hsi.bands]
     seen = (study.lesson.response.double().numpy() @ np.array(centres)).tolist()
-    usable = again.valid
-    x_means = [float(np.abs(band[usable].mean())) or 1.0 for band in again.x]
+    x_levels = levels[1].tolist()
     partners = []
-    for centre, band in zip(centres, again.sharp, strict=True):
+    for centre, level in zip(centres, levels[0].tolist(), strict=True):
         nearest = min(range(len(seen)), key=lambda i: abs(seen[i] - centre))
-        mean = float(np.abs(band[usable].mean())) if usable.any() else 1.0
-        partners.append(Partner(nearest, max(mean, 1e-12) / x_means[nearest]))
+        partners.append(Partner(nearest, max(level, 1e-12) / (x_levels[nearest] or 1.0)))
     return partners
+
+
+def _levels(again: CoarseAgain, parts: Sequence[Block], task: Task) -> tuple[Floats, Floats]:
+    """How far from 0 the mean of each band is, of the sharp image and of X on the coarse grid."""
+    cubes = (again.sharp, again.x)
+    totals = [np.zeros(len(cube)) for cube in cubes]
+    for part in parts:
+        place = part.window.slices
+        valid = again.valid[place]
+        for cube, total in zip(cubes, totals, strict=True):
+            total += [band[place][valid].sum(dtype=np.float64) for band in cube]
+        task.advance()
+    pixels = max(1, int(again.valid.sum()))
+    return np.abs(totals[0]) / pixels, np.abs(totals[1]) / pixels

@@ -106,6 +106,14 @@ def test_quality_without_a_reference_is_told_unless_refused(pair: Path) -> None:
     assert figures["bicubic"]["qnr"] < figures["mossfuse"]["qnr"]
 
 
+def test_an_hsi_too_small_to_be_judged_is_said_to_be_so(tmp_path: Path) -> None:
+    pairs.write_pair(tmp_path, pairs.painted((40, 96)))  # an HSI of 10 rows; a window has 11
+    told = document(tmp_path, "--method", "gsa")["no_reference"]
+    assert (told["qnr"], told["d_lambda"], told["d_s"]) == (None, None, None)
+    outcome = sharpen(tmp_path, "--method", "gsa", output="again.tif")
+    assert "Without reference: nothing to say, the scene is too small" in outcome.out
+
+
 def test_stdout_holds_results_and_nothing_else(pair: Path) -> None:
     outcome = sharpen(pair, "--reference", "truth.tif", "-v")
     assert outcome.code == 0, outcome.err

@@ -220,7 +220,7 @@ def options_in(folder: Path) -> tool.SharpenOptions:
 @pytest.mark.parametrize(
     "description",
     ["looking at the pair", "learning to sharpen", "sharpening", "judging the result",
-     "comparing with the reference", "writing"],
+     "looking at the reference", "comparing with the reference", "writing"],
 )  # fmt: skip
 def test_an_interrupted_run_leaves_what_was_there(pair: Path, description: str) -> None:
     (pair / "sharp.tif").write_text("older")

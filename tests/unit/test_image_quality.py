@@ -1,13 +1,12 @@
-"""Figures of sharpened images, by hand, against torchmetrics, and in strips against the whole."""
+"""Figures of sharpened images, by hand, against torchmetrics, and in blocks against the whole."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -23,13 +22,14 @@ from torchmetrics.functional.image import (
     universal_image_quality_index,
 )
 
-from comix_cli.accuracy import local_statistics
 from comix_cli.accuracy.image_quality import FullReference, ReferenceQuality
-from comix_cli.accuracy.local_statistics import HALO, Cube, row_strips
+from comix_cli.accuracy.local_statistics import HALO, Core, Cube, Usable, blocks
 from comix_cli.accuracy.no_reference import NoReference, NoReferenceQuality, Partner
 
 Mask = NDArray[np.bool_]
-Cuts = Sequence[int]
+# Where cores end, down and across; the image's own end is left out.
+Cuts = tuple[Sequence[int], Sequence[int]]
+WHOLE: Cuts = ((), ())
 
 
 def cube(bands: int, height: int, width: int, seed: int = 0) -> Cube:
@@ -45,25 +45,35 @@ def everywhere(image: Cube) -> Mask:
     return np.ones(image.shape[1:], np.bool_)
 
 
-def strips(height: int, cuts: Cuts, halo: int = HALO) -> Iterator[tuple[slice, slice]]:
-    """Rows to read and the core in them, for cores that end at `cuts`."""
-    for first, last in pairwise([0, *cuts, height]):
+def parts(shape: tuple[int, ...], cuts: Cuts, halo: int = HALO) -> Iterator[tuple[Core, Core]]:
+    """Pixels to read and the core in them, for cores that end at `cuts`."""
+    for down, across in product(*(_spans(n, at, halo) for n, at in zip(shape, cuts, strict=True))):
+        yield (down[0], across[0]), (down[1], across[1])
+
+
+def _spans(length: int, cuts: Sequence[int], halo: int) -> Iterator[tuple[slice, slice]]:
+    for first, last in pairwise([0, *(cut for cut in cuts if cut < length), length]):
         start = max(0, first - halo)
         yield slice(start, last + halo), slice(first - start, last - start)
+
+
+def in_blocks(shape: tuple[int, ...], size: tuple[int, int]) -> list[tuple[Core, Core]]:
+    """The same of `blocks`."""
+    height, width = shape
+    return [(block.window.slices, block.core) for block in blocks((height, width), size)]
 
 
 def judged(
     reference: Cube,
     estimate: Cube,
     valid: Mask | None = None,
-    cuts: Cuts = (),
-    halo: int = HALO,
+    cut: Iterable[tuple[Core, Core]] | None = None,
     data_range: float = 1.0,
 ) -> ReferenceQuality:
     valid = everywhere(reference) if valid is None else valid
     sums = FullReference([data_range] * len(reference))
-    for rows, core in strips(len(valid), cuts, halo):
-        sums.add(reference[:, rows], estimate[:, rows], valid[rows], core)
+    for place, core in cut or parts(valid.shape, WHOLE):
+        sums.add(reference[:, *place], estimate[:, *place], valid[place], core)
     return sums.result(ratio=4)
 
 
@@ -72,15 +82,15 @@ def judged_alone(
     fine: tuple[Cube, Cube],
     partners: Sequence[Partner],
     masks: tuple[Mask, Mask] | None = None,
-    cuts: Cuts = (),
+    cuts: Cuts = WHOLE,
 ) -> NoReferenceQuality:
     on_coarse, on_fine = masks or (everywhere(coarse[0]), everywhere(fine[0]))
     sums = NoReference(partners)
-    for rows, core in strips(len(on_coarse), [cut for cut in cuts if cut < len(on_coarse)]):
-        hsi, again, x = (image[:, rows] for image in coarse)
-        sums.add_coarse(hsi, again, x, on_coarse[rows], core)
-    for rows, core in strips(len(on_fine), cuts):
-        sums.add_fine(fine[0][:, rows], fine[1][:, rows], on_fine[rows], core)
+    for place, core in parts(on_coarse.shape, cuts):
+        hsi, again, x = (image[:, *place] for image in coarse)
+        sums.add_coarse(hsi, again, x, on_coarse[place], core)
+    for place, core in parts(on_fine.shape, cuts):
+        sums.add_fine(fine[0][:, *place], fine[1][:, *place], on_fine[place], core)
     return sums.result()
 
 
@@ -173,45 +183,125 @@ def test_invalid_pixels_take_part_in_nothing(nodata: float) -> None:
     assert found.uiqi == pytest.approx(np.mean(uiqi_by_torchmetrics(known, guessed, valid)))
 
 
+@st.composite
+def cuts_of(draw: st.DrawFn, height: int, width: int) -> Cuts:
+    """Anywhere in an image."""
+    down, across = (
+        sorted(draw(st.sets(st.integers(1, size), max_size=4))) for size in (height, width)
+    )
+    return down, across
+
+
 @settings(max_examples=40, deadline=None)
 @given(data=st.data(), height=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 99))
-def test_strips_and_tiles_come_to_the_same_as_the_whole(
+def test_parts_of_any_size_come_to_the_same_as_the_whole(
     data: st.DataObject, height: int, width: int, seed: int
 ) -> None:
-    cuts = sorted(data.draw(st.sets(st.integers(1, height)), "cuts") - {height})
+    cuts = data.draw(cuts_of(height, width), "cuts")
     halo = data.draw(st.integers(HALO, HALO + 4), "halo")
+    size = data.draw(st.tuples(*[st.integers(HALO + 1, 50)] * 2), "size")
     reference, estimate = cube(2, height, width, seed), cube(2, height, width, seed + 1)
     valid = np.random.default_rng(seed).random((height, width)) < 0.999
-    whole = judged(reference, estimate, valid)
-    with patch.object(local_statistics, "_TILE", (7, 9)):
-        parts = judged(reference, estimate, valid, cuts, halo)
-    assert numbers(parts) == pytest.approx(numbers(whole), rel=1e-12, abs=1e-14, nan_ok=True)
+    whole = numbers(judged(reference, estimate, valid))
+    for cut in (list(parts(valid.shape, cuts, halo)), in_blocks(valid.shape, size)):
+        found = numbers(judged(reference, estimate, valid, cut))
+        assert found == pytest.approx(whole, rel=1e-12, abs=1e-14, nan_ok=True)
 
 
 @settings(max_examples=20, deadline=None)
 @given(data=st.data(), seed=st.integers(0, 99))
-def test_strips_on_both_grids_come_to_the_same_as_the_whole(data: st.DataObject, seed: int) -> None:
-    cuts = sorted(data.draw(st.sets(st.integers(1, 39)), "cuts"))
+def test_parts_on_both_grids_come_to_the_same_as_the_whole(data: st.DataObject, seed: int) -> None:
+    cuts = data.draw(cuts_of(40, 30), "cuts")
     coarse = (cube(2, 20, 15, seed), cube(2, 20, 15, seed + 1), cube(3, 20, 15, seed + 2))
     fine = (cube(2, 40, 30, seed), cube(3, 40, 30, seed + 1))
     rng = np.random.default_rng(seed)
     masks = (rng.random((20, 15)) < 0.999, rng.random((40, 30)) < 0.999)
     partners = [Partner(2, 0.7), Partner(0)]
     whole = judged_alone(coarse, fine, partners, masks)
-    with patch.object(local_statistics, "_TILE", (7, 9)):
-        parts = judged_alone(coarse, fine, partners, masks, cuts)
-    assert numbers(parts) == pytest.approx(numbers(whole), rel=1e-12, abs=1e-14, nan_ok=True)
+    found = judged_alone(coarse, fine, partners, masks, cuts)
+    assert numbers(found) == pytest.approx(numbers(whole), rel=1e-12, abs=1e-14, nan_ok=True)
 
 
-@pytest.mark.parametrize(("height", "rows"), [(1, 1), (20, 7), (64, 64), (0, 3)])
-def test_the_cores_of_strips_hold_each_row_once(height: int, rows: int) -> None:
-    image = np.arange(height)
-    found = [image[strip.rows][strip.core] for strip in row_strips(height, rows)]
-    assert [int(row) for core in found for row in core] == list(range(height))
-    for strip in row_strips(height, rows):
-        first, last = strip.rows.start + strip.core.start, strip.rows.start + strip.core.stop
-        assert strip.rows.start == max(0, first - HALO)
-        assert strip.rows.stop == min(height, last + HALO)
+sides = st.integers(1, 60)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(sides, sides),
+    size=st.tuples(st.integers(HALO + 1, 70), st.integers(HALO + 1, 70)),
+    halo=st.sampled_from([0, HALO]),
+)
+def test_the_cores_of_blocks_hold_each_pixel_once(
+    shape: tuple[int, int], size: tuple[int, int], halo: int
+) -> None:
+    counted = np.zeros(shape, int)
+    for block in blocks(shape, size, halo):
+        counted[block.window.slices][block.core] += 1
+        window, core = block.window.slices, block.core
+        for axis, (pixels, part) in enumerate(zip(window, core, strict=True)):
+            first, last = pixels.start + part.start, pixels.start + part.stop
+            assert pixels.start == max(0, first - halo)
+            assert pixels.stop == min(shape[axis], last + halo)
+            # A window ends where tiles of the file do, and is that tile and what lies before it.
+            assert pixels.stop == shape[axis] or pixels.stop % size[axis] == 0
+            assert pixels.stop - pixels.start <= size[axis] + 2 * halo
+    assert (counted == 1).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shape=st.tuples(sides, sides),
+    size=st.tuples(st.integers(HALO + 1, 70), st.integers(HALO + 1, 70)),
+    seed=st.integers(0, 99),
+)
+def test_each_window_is_counted_in_one_block(
+    shape: tuple[int, int], size: tuple[int, int], seed: int
+) -> None:
+    valid = np.random.default_rng(seed).random(shape) < 0.998
+    counted = np.zeros(shape, int)
+    for place, core in in_blocks(shape, size):
+        usable = Usable.of([], valid[place], core)
+        inner = counted[place][HALO:-HALO, HALO:-HALO]
+        inner += usable.windows.astype(int)
+        assert usable.window_count == usable.windows.sum()
+    expected = np.zeros(shape, int)
+    if min(shape) > 2 * HALO:
+        expected[HALO:-HALO, HALO:-HALO] = whole_windows(valid)
+    assert np.array_equal(counted, expected)
+
+
+def negative(image: Cube) -> Cube:
+    """Values on either side of 0, as atmospheric correction leaves them over water."""
+    return image - np.float32(0.3)
+
+
+def with_constant_bands(image: Cube) -> Cube:
+    found = image.copy()
+    found[0], found[1] = 0.37, -0.4
+    return found
+
+
+@pytest.mark.parametrize("change", [negative, with_constant_bands])
+def test_torchmetrics_comes_to_the_same_of_the_valid_pixels(change: Callable[[Cube], Cube]) -> None:
+    reference = change(cube(3, 26, 31))
+    estimate = reference + cube(3, 26, 31, seed=1) - np.float32(0.3)
+    valid = everywhere(reference)
+    valid[:3, 4:9] = valid[17, 22] = valid[25, 30] = False
+    found = judged(reference, estimate, valid, data_range=0.7)
+    first, second = (batch(image[:, valid][:, None]) for image in (estimate, reference))
+    for band, figures in enumerate(found.bands):
+        peak = float(reference[band][valid].max())
+        if peak <= 0:
+            assert figures.psnr_db is None
+        else:
+            expected = peak_signal_noise_ratio(first[:, band], second[:, band], peak)
+            assert figures.psnr_db == pytest.approx(float(expected))
+    assert found.sam_degrees == pytest.approx(math.degrees(spectral_angle_mapper(first, second)))
+    ergas = error_relative_global_dimensionless_synthesis(first, second, ratio=4)
+    assert found.ergas == pytest.approx(float(ergas))
+    shown = [np.where(valid, image, np.float32(0)) for image in (reference, estimate)]
+    ssim = ssim_by_torchmetrics(shown[0], shown[1], valid, 0.7)
+    assert [band.ssim for band in found.bands] == pytest.approx(ssim)
 
 
 def test_a_constant_offset_has_the_psnr_of_its_size() -> None:
@@ -354,33 +444,35 @@ def test_without_windows_on_a_grid_its_distortion_is_not_known() -> None:
 
 
 def test_what_cannot_be_meant_is_refused() -> None:
-    image, valid, rows = cube(2, 12, 12), np.ones((12, 12), np.bool_), slice(0, 12)
+    image, valid, whole = cube(2, 12, 12), np.ones((12, 12), np.bool_), (slice(0, 12), slice(0, 12))
     for ranges in ([], [-1.0], [math.nan], [[1.0]]):
         with pytest.raises(ValueError, match="range"):
             FullReference(np.array(ranges))
     sums = FullReference([1.0, 1.0])
     with pytest.raises(ValueError, match="not two images of 2 bands"):
-        sums.add(image, image[:1], valid, rows)
+        sums.add(image, image[:1], valid, whole)
     with pytest.raises(ValueError, match="with a mask"):
-        sums.add(image, image, valid[1:], rows)
-    for core in (slice(0, 13), slice(-3, 12), slice(0, 12, 2)):
-        with pytest.raises(ValueError, match="the core"):
-            sums.add(image, image, valid, core)
+        sums.add(image, image, valid[1:], whole)
+    for part in (slice(0, 13), slice(-3, 12), slice(0, 12, 2)):
+        for core in ((part, slice(0, 12)), (slice(0, 12), part)):
+            with pytest.raises(ValueError, match="the core"):
+                sums.add(image, image, valid, core)
     with pytest.raises(ValueError, match="not finite"):
-        sums.add(image, np.where(image > 0.3, np.nan, image), valid, rows)
+        sums.add(image, np.where(image > 0.3, np.nan, image), valid, whole)
     with pytest.raises(ValueError, match="ratio"):
         sums.result(0)
-    with pytest.raises(ValueError, match="strips"):
-        list(row_strips(10, 0))
+    for shape, size, halo in (((9, 9), (5, 9), 5), ((0, 9), (9, 9), 5), ((9, 9), (9, 9), -1)):
+        with pytest.raises(ValueError, match="no blocks"):
+            blocks(shape, size, halo)
 
 
 def test_partners_that_cannot_be_meant_are_refused() -> None:
-    image, valid, rows = cube(2, 12, 12), np.ones((12, 12), np.bool_), slice(0, 12)
+    image, valid, whole = cube(2, 12, 12), np.ones((12, 12), np.bool_), (slice(0, 12), slice(0, 12))
     for partners in ([], [Partner(-1)], [Partner(0, 0)], [Partner(0, math.inf)]):
         with pytest.raises(ValueError, match="partner"):
             NoReference(partners)
     sums = NoReference([Partner(0), Partner(1)])
     with pytest.raises(ValueError, match="index 1"):
-        sums.add_fine(image, image[:1], valid, rows)
+        sums.add_fine(image, image[:1], valid, whole)
     with pytest.raises(ValueError, match="1 bands have 2 partners"):
-        sums.add_coarse(image, image[:1], image, valid, rows)
+        sums.add_coarse(image, image[:1], image, valid, whole)
