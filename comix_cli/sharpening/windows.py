@@ -30,7 +30,7 @@ MARGIN = 6
 
 
 def _on_disk(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    with path.open("xb") as stream:
+    with path.open("wb") as stream:
         # Memory that is mapped to a disk without room kills the process.
         reserve(stream, np.dtype(np.float32).itemsize * math.prod(shape))
     return np.memmap(path, np.float32, "r+", shape=shape)

@@ -133,7 +133,7 @@ def _why_not(inputs: SceneInputs, path: str) -> str | None:
         return "says no wavelengths, as heights and backscatter have none"
     try:
         with open_pair(inputs.hsi, path, src_crs=inputs.src_crs) as pair:
-            channels_and_response(pair, (), Silent())
+            channels_and_response(pair, Silent())
     except InputError as error:
         if error.path == inputs.hsi:
             raise

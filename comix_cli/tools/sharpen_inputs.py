@@ -111,7 +111,7 @@ def channels_and_response(pair: Pair, progress: Progress) -> tuple[tuple[int, ..
         raise RasterError(
             "says no wavelengths of its bands, and sharpening needs them",
             path=pair.hsi.info.path,
-            remedy="give --hsi-wavelengths, such as 384..2512 for evenly spaced bands",
+            remedy="tell 'comix sharpen' with --hsi-wavelengths, such as 384..2512",
         )
     x = spectrum_of(pair.x.info, pair.x.bands)
     if x is None:

@@ -125,7 +125,7 @@ def blurred_again(folder: Path, pair: Pair, valid: NDArray[np.bool_]) -> CoarseA
     again.sharp[:] = np.where(valid, hsi + rng.normal(0, 0.01, hsi.shape), np.nan)
     again.x[:] = np.where(valid, hsi[[0, 1, 2, 4]], np.nan)
     again.valid[:] = valid
-    again.pixels = int(valid.sum())
+    again.consistency.pixels = int(valid.sum())
     return again
 
 
