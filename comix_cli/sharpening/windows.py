@@ -27,6 +27,9 @@ CORE = 256
 # Coarse pixels around it that are computed and thrown away. What a pixel gets depends on farther
 # ones by less than rounding to the HSI's own steps.
 MARGIN = 6
+# Memory for each fine pixel of a block, in bytes: numbers of each band, and what the network and
+# the blur take, measured.
+_BYTES_PER_BAND, _BYTES_PER_PIXEL = 6, 3000
 
 
 def _on_disk(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -128,6 +131,15 @@ class CoarseAgain:
             self.sharp[at] = again.numpy()
             self.x[at] = blur(window.x)[:, counted].numpy()
             self.valid[at[1], at[2]] = True
+
+
+def block_bytes(pair: Pair) -> int:
+    """About how much memory a block takes; it grows with the square of the ratio."""
+    rows, cols = (
+        min(size, CORE + 2 * math.ceil(MARGIN * ratio))
+        for size, ratio in zip(pair.fine.shape, pair.placement.ratio, strict=True)
+    )
+    return rows * cols * (_BYTES_PER_BAND * len(pair.hsi.bands) + _BYTES_PER_PIXEL)
 
 
 def sharpened(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from comix_cli.errors import UsageError
+from comix_cli.errors import RasterError, UsageError
 from comix_cli.files import (
     check_suffix,
     check_writable,
@@ -31,7 +31,8 @@ from comix_cli.sharpening.mossfuse import fit_mossfuse
 from comix_cli.sharpening.pair import Pair, open_pair
 from comix_cli.sharpening.sharpener import Lesson, Sharpener
 from comix_cli.sharpening.study import Study, study
-from comix_cli.sharpening.windows import CORE, CoarseAgain, sharpened
+from comix_cli.sharpening.windows import CORE, CoarseAgain, block_bytes, sharpened
+from comix_cli.tools.machine import available_bytes
 from comix_cli.tools.provenance import checksums_aside
 from comix_cli.tools.sharpen_document import (
     consistency_document,
@@ -164,7 +165,16 @@ def _check(options: SharpenOptions) -> None:
 
 
 def _check_with(pair: Pair, options: SharpenOptions) -> None:
-    """Refuse what does not fit the pair, before long work."""
+    """Refuse what does not fit the pair or the machine, before long work."""
+    needed, left = block_bytes(pair), available_bytes()
+    if needed > left:
+        ratio = max(pair.placement.ratio)
+        raise RasterError(
+            f"its pixels are {ratio:.3g} times as fine as those of {options.hsi}, which takes "
+            f"about {needed / 1e9:.1f} GB of memory; {left / 1e9:.1f} GB are free",
+            path=options.x,
+            remedy="make it coarser first: gdalwarp -r average -tr ...",
+        )
     with partial_folder(options.output.resolve()) as folder:
         check_creation_options(folder, options.creation_options, [(pair.hsi.info.dtype, 3)])
     if options.reference is not None:

@@ -346,6 +346,51 @@ def test_x_may_be_told_its_wavelengths(pair: Path) -> None:
     assert rough["reference"]["psnr_db"] > 35
 
 
+def test_an_hsi_may_be_told_its_wavelengths(pair: Path) -> None:
+    known = document(pair, "--method", "gsa")
+    grid = pairs.coarse_grid(pairs.painted().shape)
+    values = pairs.seen_by(pairs.painted(), grid).astype(np.float32)
+    pairs.write_hsi(pair / "hsi.tif", values, grid, wavelengths=None, fwhm=None)
+
+    told = document(pair, "--method", "gsa", "--hsi-wavelengths", "450..1030", output="told.tif")
+
+    for one, other in zip(told["channels"], known["channels"], strict=True):
+        assert one["gain"] == pytest.approx(other["gain"], rel=0.01)
+    bands = inspect_raster(str(pair / "told.tif")).bands
+    assert bands.wavelengths_nm == pytest.approx(pairs.WAVELENGTHS)
+
+
+def test_bands_of_noise_are_named(pair: Path) -> None:
+    grid = pairs.coarse_grid(pairs.painted().shape)
+    values = pairs.seen_by(pairs.painted(), grid).astype(np.float32)
+    values[[4, 5, 9]] = np.random.default_rng(0).choice(
+        [0, 1], values[[4, 5, 9]].shape, p=[0.9, 0.1]
+    )
+    pairs.write_hsi(pair / "hsi.tif", values, grid)
+
+    outcome = sharpen(pair)
+    again = document(pair, "--overwrite")["consistency"]
+
+    assert "Bands 5-6, 10 differ by more than 10 %" in outcome.out
+    assert again["unexplained_bands"] == [5, 6, 10]
+    assert len(again["by_band"]) == len(pairs.WAVELENGTHS)
+    assert again["median_band"] < 0.01 < again["relative_rmse"]
+
+
+def test_a_shift_that_may_be_larger_than_can_be_found_is_told(tmp_path: Path) -> None:
+    canvas = pairs.painted()
+    grid = pairs.coarse_grid(canvas.shape)
+    pairs.write_pair(tmp_path, canvas)
+    wrong = Affine.translation(26, 0) * grid.transform  # 1.3 coarse pixels
+    values = pairs.seen_by(canvas, grid).astype(np.float32)
+    pairs.write_hsi(tmp_path / "hsi.tif", values, pairs.CoarseGrid(grid.crs, wrong, grid.shape))
+
+    outcome = sharpen(tmp_path, "--method", "gsa")
+
+    assert outcome.code == 0, outcome.err
+    assert "or more, and no more can be found out: bring the two into register" in outcome.err
+
+
 def test_a_panchromatic_x_will_do(pair: Path) -> None:
     x = pairs.painted().x[1:2]
     pairs.write_x(pair / "x.tif", x, wavelengths=(560,), fwhm=(36,))

@@ -103,6 +103,15 @@ def test_an_x_without_wavelengths(pair: Path) -> None:
     assert "--x-wavelengths" in error
 
 
+def test_a_ratio_for_which_there_is_no_memory(pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tool, "available_bytes", lambda: 10_000_000)
+    error = refusal(pair, *SHARPEN)
+    # 96 x 80 fine pixels, 30 bands.
+    assert "x.tif: its pixels are 4 times as fine as those of hsi.tif" in error
+    assert "takes about 0.0 GB of memory" in error
+    assert "gdalwarp" in error
+
+
 def test_an_hsi_without_wavelengths(pair: Path) -> None:
     values = np.ones((30, 24, 20), np.float32)
     pairs.write_hsi(
