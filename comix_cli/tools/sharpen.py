@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import rasterio
+
 from comix_cli.errors import RasterError, UsageError
 from comix_cli.files import (
     check_suffix,
@@ -46,6 +48,9 @@ from comix_cli.tools.sharpen_words import METHODS
 from comix_models.degradation import FARTHEST
 
 SUFFIXES = (".tif", ".tiff")
+# GDAL's blocks, in bytes. Its own limit is a share of the machine's memory, which fills as a large
+# scene goes by.
+_CACHE = 256_000_000
 # Shifts, in pixels of the HSI, that are worth saying; the share of the largest shift that can be
 # found out beyond which it may be larger still.
 _WORTH_SAYING, _NEARLY_ALL = 0.5, 0.95
@@ -110,6 +115,7 @@ def sharpen(options: SharpenOptions, progress: Progress) -> dict[str, Any]:
     set_threads(options.threads)
     inputs = _inputs(options)
     with (
+        rasterio.Env(GDAL_CACHEMAX=_CACHE),
         _open(options) as pair,
         checksums_aside([*inputs.values()]) as checksums,
     ):
