@@ -47,6 +47,7 @@ bench: $(BENCH)/.installed
 	OMP_WAIT_POLICY=PASSIVE $(BENCH)/bin/python -m pytest -m benchmark
 	PYTHONPATH=tests $(BENCH)/bin/python tests/benchmarks/bench_network.py
 	PYTHONPATH=tests $(BENCH)/bin/python tests/benchmarks/bench_evaluate.py
+	PYTHONPATH=tests $(BENCH)/bin/python tests/benchmarks/bench_sharpen.py
 	for what in overhead memory peers; do PYTHONPATH=tests $(BENCH)/bin/python tests/benchmarks/bench_map.py $$what || exit 1; done
 
 # The deformable operator alone, on everything that runs here; bench_gpu.py tells all of a GPU.
