@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from comix_cli.errors import metres
+from comix_cli.errors import as_ranges, metres
 from comix_cli.scene.grid import ground_size_m
 from comix_cli.tools.html_report import environment, file_name
 from comix_cli.tools.sharpen_figures import response_picture, spread_picture
@@ -39,6 +39,7 @@ def render(document: Mapping[str, Any], sides: Sequence[Side]) -> str:
         response_picture=response_picture(document["channels"]),
         tables=list(_tables(document)),
         consistency=CONSISTENCY,
+        noisy=as_ranges(document["consistency"]["unexplained_bands"]),
         unit=_UNITS.get(unit, unit),
         shift=[round(part, 2) + 0.0 for part in _shift(document)],  # nothing is -0.00
         shifted=math.hypot(*_shift(document)) > _SHIFTED,

@@ -368,10 +368,11 @@ def test_bands_of_noise_are_named(pair: Path) -> None:
     )
     pairs.write_hsi(pair / "hsi.tif", values, grid)
 
-    outcome = sharpen(pair)
+    outcome = sharpen(pair, "--report", "r.html")
     again = document(pair, "--overwrite")["consistency"]
 
     assert "Bands 5-6, 10 differ by more than 10 %" in outcome.out
+    assert "Bands 5-6, 10 of the HSI: blurred again" in (pair / "r.html").read_text()
     assert again["unexplained_bands"] == [5, 6, 10]
     assert len(again["by_band"]) == len(pairs.WAVELENGTHS)
     assert again["median_band"] < 0.01 < again["relative_rmse"]
