@@ -91,14 +91,15 @@ def made_consistent(
         window: The window that both are of.
         blur: The window's blur.
     """
-    if not correction.steps.any():
+    wrong = correction.steps.any(0)
+    if not wrong.any():
         return sharp
     least, usable = correction.lift[:, None], blur.usable.reshape(1, -1)
     wanted = (hsi.flatten(1) + least).clamp_min_(0)
     result = (sharp.flatten(1) + least).clamp_min_(0)
     # Smooth first: what is wrong over several coarse pixels.
     quotient = _quotient(wanted, blur(result.reshape(sharp.shape)).flatten(1), usable)
-    quotient = torch.where(correction.steps.any(0)[:, None], quotient, 1.0)
+    quotient = torch.where(wrong[:, None], quotient, 1.0)
     smooth = upsampled(quotient.reshape(hsi.shape), window.placement, window.fine)
     result *= smooth.clamp_(1 / _MOST, _MOST).flatten(1)
     # Then pixel by pixel, with all bands of one side by side: products with sparse matrices and
@@ -107,9 +108,12 @@ def made_consistent(
     for step in correction.steps:
         change = _quotient(wanted, blur.of_pixels(pixels), usable).sub_(1).mul_(step)
         pixels *= blur.back(change).add_(1).clamp_(1 / _MOST, _MOST)
-    return (pixels.T - least).reshape(sharp.shape)
+    corrected = (pixels.T - least).reshape(sharp.shape)
+    return torch.where(wrong[:, None, None], corrected, sharp)
 
 
 def _quotient(wanted: Tensor, found: Tensor, usable: Tensor) -> Tensor:
     """What has to be multiplied by, within limits; 1 where it cannot be told."""
-    return torch.where(usable, (wanted / found).clamp_(1 / _MOST, _MOST), 1.0)
+    # Nothing of nothing is right as it is.
+    quotient = (wanted / found).nan_to_num_(1.0, _MOST).clamp_(1 / _MOST, _MOST)
+    return torch.where(usable, quotient, 1.0)

@@ -67,6 +67,8 @@ class CubeFormat:
         scale = np.array(self.scales, np.float64)[:, None, None]
         offset = np.array(self.offsets, np.float64)[:, None, None]
         values = (data - offset) / scale
+        valid = valid & np.isfinite(values)
+        values = np.where(valid, values, 0)
         dtype = np.dtype(self.dtype)
         found = values.astype(dtype) if dtype.kind == "f" else _whole(values, dtype)
         taken = found == self.nodata

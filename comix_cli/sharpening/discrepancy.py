@@ -50,7 +50,7 @@ def fit_correction(
             wanted = (_LIKE_NOISE * noise_of(error)).minimum(_MOST_LEFT * _rms(size))
         chosen[:, missing] = 0
         chosen[:rounds, missing] = trial.steps[:, missing]
-        missing = missing & (_rms(error) > wanted)
+        missing = missing & ~(_rms(error) <= wanted)
         if not missing.any():
             break
     return Correction(lift, chosen[: int(chosen.any(1).sum())])
@@ -75,12 +75,12 @@ def noise_of(error: Tensor) -> Tensor:
         error: `(bands, n)`.
 
     Returns:
-        `(bands,)`; 0 where there are too few pixels or bands to tell.
+        `(bands,)`; infinity where there are too few pixels or bands to tell.
     """
     bands, pixels = error.shape
     count = 2 * _NEIGHBOURS
     if pixels < _PIXELS_PER_NEIGHBOUR * count or bands <= count:
-        return error.new_zeros(bands)
+        return error.new_full((bands,), torch.inf)
     exact = error.double()
     found = []
     for band in range(bands):

@@ -24,6 +24,9 @@ from comix_models.placement import Placement
 
 # Below it there is next to nothing to gain, and grids that should be equal differ by this much.
 LEAST_RATIO = 1.05
+# Coarse pixels beyond a window that are read with it: two that bicubic interpolation looks at, and
+# one more where the images are a pixel off each other.
+_AROUND = 3
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,11 @@ class Pair:
         self._x = _reader(x, self.fine, "bilinear", resources)
 
     def covering(self, window: Window) -> Window | None:
-        """The coarse pixels that a window of the fine grid touches; None where there are none."""
+        """The coarse pixels that a window of the fine grid touches, and a few around them.
+
+        Returns:
+            None where it touches none.
+        """
         spans = []
         for axis, (start, size) in enumerate(
             ((window.row, window.height), (window.col, window.width))
@@ -77,6 +84,7 @@ class Pair:
             high = min(self.coarse.shape[axis], math.ceil(last - 1e-6))
             if low >= high:
                 return None
+            low, high = max(0, low - _AROUND), min(self.coarse.shape[axis], high + _AROUND)
             spans.append((low, high - low))
         (row, height), (col, width) = spans
         return Window(row, col, height, width)

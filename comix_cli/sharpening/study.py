@@ -27,6 +27,8 @@ FINE_SIDE, COARSE_SIDE = (192, 360), (6, 10)
 MOST_WINDOWS, FEWEST_WINDOWS, _MOST_PIXELS = 24, 4, 4_000_000
 # A window with less than this share of valid pixels is taken only where there are no others.
 _MOSTLY_VALID = 0.5
+# Coarse pixels of a side that teach nothing.
+_NARROW = 2
 # Most numbers in the samples that the degradation is estimated from (doubles: eight bytes each),
 # and how many pixels there are whatever that takes.
 _MOST_NUMBERS, _ENOUGH_PIXELS = 12_000_000, 200
@@ -163,8 +165,9 @@ def _draw(pair: Pair, seed: int, progress: Progress) -> list[PairWindow]:
 
 def _teaching(pair: Pair, tile: Window) -> PairWindow | None:
     """A window of the pair; None where it is too narrow or one image has nothing in it."""
-    window = pair.read(tile)
-    return window if window is not None and min(window.coarse) > 2 else None
+    ratio = pair.placement.ratio
+    wide = tile.height > _NARROW * ratio[0] and tile.width > _NARROW * ratio[1]
+    return pair.read(tile) if wide else None
 
 
 def _valid_share(window: PairWindow) -> float:

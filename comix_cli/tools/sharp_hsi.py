@@ -160,5 +160,7 @@ def _mark(asked: SharpenOptions, progress: Progress) -> str:
             sums.append(checksum(path))
             task.advance()
     options = plain(replace(asked, hsi="", x=""))
-    made_by = {"checksums": sums, "options": options, "version": __version__}
+    # GDAL keeps CRS, nodata and wavelengths that were set later in files that no checksum counts.
+    said = [repr(replace(inspect_raster(path, src_crs=asked.src_crs), path="")) for path in paths]
+    made_by = {"checksums": sums, "said": said, "options": options, "version": __version__}
     return hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()

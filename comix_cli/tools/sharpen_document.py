@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ def sharpening_document(
         found: What the sensors do.
         expected: For each channel, by its index among the bands of X that are read, `(bands,)` the
             response that wavelengths let expect.
-        inputs: Paths by role: `hsi`, `x`.
+        inputs: Paths by role: `hsi`, `x`, `reference`.
         checksums: Theirs.
     """
     fine = pair.fine
@@ -126,7 +127,7 @@ def _response(
 
 def consistency_document(pair: Pair, found: Consistency) -> dict[str, Any]:
     """How well the result, blurred, gives the HSI again; bands by their number in its file."""
-    by_band = found.by_band
+    by_band = [each if each is not None and math.isfinite(each) else None for each in found.by_band]
     told = [each for each in by_band if each is not None]
     return {
         "relative_rmse": found.relative_rmse,

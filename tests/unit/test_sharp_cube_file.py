@@ -52,3 +52,8 @@ def test_values_are_scaled_as_the_file_says() -> None:
     data = np.array([0.5, 30.0], np.float32).reshape(2, 1, 1)
 
     assert form.stored(data, np.ones((1, 1), np.bool_)).ravel().tolist() == [5000, 20]
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_what_is_no_number_is_not_valid(dtype: str) -> None:
+    assert stored(dtype, 9, float("nan"), float("inf"), 3, 0).tolist() == [9, 9, 3, 9]

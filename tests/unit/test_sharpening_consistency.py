@@ -242,3 +242,32 @@ def test_a_constant_stays_constant_in_both_directions() -> None:
     torch.testing.assert_close(
         blur.back(torch.full((COARSE**2, 2), 3.0)), torch.full((FINE**2, 2), 3.0)
     )
+
+
+def test_a_lake_far_below_all_others_spoils_nothing() -> None:
+    # So few pixels that they are left out of what can be told, as over-corrected water is.
+    sharp, window, blur = a_pair()
+    sharp, hsi = sharp.clone(), window.hsi.clone()
+    sharp[1, 8:24, 8:24], hsi[1, 2:6, 2:6] = -5, -5
+    lift = lift_of(window.hsi.flatten(1))
+
+    found = made_consistent(sharp, hsi, Correction.uniform(lift, 8), window, blur)
+
+    assert found.isfinite().all()
+    assert found[1, 12:20, 12:20].max() <= 0
+    far = (slice(None), slice(34, None), slice(34, None))
+    torch.testing.assert_close(found[far], sharp[far], rtol=0.02, atol=0.02)
+
+
+def test_a_band_that_is_left_alone_keeps_its_values_whatever_they_are() -> None:
+    sharp, window, blur = a_pair()
+    sharp = sharp.clone()
+    sharp[0, 20, 20] = -3
+    steps = Correction.uniform(torch.ones(BANDS), 2).steps.clone()
+    steps[:, 0] = 0
+
+    found = made_consistent(
+        sharp, window.hsi, Correction(lift_of(window.hsi.flatten(1)), steps), window, blur
+    )
+
+    assert torch.equal(found[0], sharp[0])

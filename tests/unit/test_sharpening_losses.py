@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from comix_cli.errors import TrainingError, UsageError
+from comix_cli.sharpening import features
 from comix_cli.sharpening.blur import Blur
 from comix_cli.sharpening.budget import Budget
+from comix_cli.sharpening.consistency import Correction
 from comix_cli.sharpening.features import Features
 from comix_cli.sharpening.mossfuse import MossFuseSharpener, fit_mossfuse
 from comix_cli.sharpening.mossfuse_losses import Losses, View, prepare
@@ -312,3 +314,21 @@ def test_the_clock_tells_the_share_of_steps() -> None:
 
     assert [clock.step() for _ in range(4)] == [0.25] * 4
     assert clock.share_done == 1
+
+
+def test_bands_taken_a_few_at_a_time_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    window = a_window(1)
+    sharpener = fit_mossfuse(a_lesson(), Budget(steps=3))
+    steps = Correction.uniform(sharpener.correction.lift, 4).steps.clone()
+    steps[1:, 2], steps[:, 4] = 0, 0
+    sharpener = replace(sharpener, correction=Correction(sharpener.correction.lift, steps))
+    whole, views = sharp_image(sharpener, window), prepare(a_lesson())[0]
+
+    monkeypatch.setattr(features, "_AT_ONCE", 1)
+    monkeypatch.setattr(features, "_FEWEST_BANDS", 2)
+    parts, others = sharp_image(sharpener, window), prepare(a_lesson())[0]
+
+    torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-6)
+    for one, other in zip(views, others, strict=True):
+        torch.testing.assert_close(other.prior_blurred, one.prior_blurred, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(other.prior_x, one.prior_x, rtol=1e-5, atol=1e-6)
