@@ -107,16 +107,17 @@ def study(
     samples = _samples(pair.placement.ratio, windows, channels, seed)
     if len(samples.hsi) < _FEWEST_PIXELS:
         raise RasterError(
-            f"only {len(samples.hsi)} of its pixels have valid pixels of {pair.x.info.path} all "
-            f"around them, two of its pixels far; {_FEWEST_PIXELS} are needed to learn from",
+            f"{len(samples.hsi) or 'none'} of its pixels have valid pixels of {pair.x.info.path} "
+            f"all around them, two of its pixels far; {_FEWEST_PIXELS} are needed to learn from",
             path=pair.hsi.info.path,
-            remedy="give a larger scene, or check the nodata values of both",
+            remedy="give images that share more ground, or check the nodata values of both",
         )
     net = estimate_degradation(samples, expected, pair.placement.ratio)
     correlation = _correlation(net, samples)
     good = [i for i, r in enumerate(correlation) if r >= _LEAST_CORRELATION]
     ignored = {channels[i]: r for i, r in enumerate(correlation) if i not in good}
     if not good:
+        _require_contrast(pair, samples)
         raise RasterError(
             "no band of it follows the HSI (largest correlation "
             f"{max(correlation):.2f}), so it cannot guide the sharpening",
@@ -136,6 +137,17 @@ def study(
         PointSpread(spread.sigma, spread.tilt),
     )
     return Study(lesson, calibration, tuple(correlation), ignored)
+
+
+def _require_contrast(pair: Pair, samples: Samples) -> None:
+    """Refuse an image that shows one value everywhere; the other may be blamed for it otherwise."""
+    for side, values in ((pair.hsi, samples.hsi), (pair.x, samples.patches)):
+        if bool((values == values[:1]).all()):
+            raise RasterError(
+                "has the same value everywhere, in each of its bands",
+                path=side.info.path,
+                remedy="give an image that shows something",
+            )
 
 
 def _draw(pair: Pair, seed: int, progress: Progress) -> list[PairWindow]:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import rasterio
+import torch
+from torch import Tensor
 
 from comix_cli.errors import RasterError, UsageError
 from comix_cli.files import (
@@ -51,6 +53,8 @@ SUFFIXES = (".tif", ".tiff")
 # GDAL's blocks, in bytes. Its own limit is a share of the machine's memory, which fills as a large
 # scene goes by.
 _CACHE = 256_000_000
+# How far beside its wavelength a band may be found to look, unless it is broader than that.
+_ELSEWHERE_NM = 40
 # Shifts, in pixels of the HSI, that are worth saying; the share of the largest shift that can be
 # found out beyond which it may be larger still.
 _WORTH_SAYING, _NEARLY_ALL = 0.5, 0.95
@@ -122,9 +126,9 @@ def sharpen(options: SharpenOptions, progress: Progress) -> dict[str, Any]:
         _check_with(pair, options)
         channels, expected = channels_and_response(pair, progress)
         found = study(pair, expected, channels, seed=options.seed, progress=progress)
-        _tell(pair, found, progress)
-        sharpener = learnt(options, found.lesson, progress)
         responses = dict(zip(channels, expected, strict=True))
+        _tell(pair, found, responses, progress)
+        sharpener = learnt(options, found.lesson, progress)
         document = sharpening_document(options, pair, found, responses, inputs, checksums())
         return _write(options, pair, found, sharpener, document, progress)
 
@@ -187,12 +191,13 @@ def _check_with(pair: Pair, options: SharpenOptions) -> None:
         check_reference(options.reference, pair.fine, len(pair.hsi.bands), options.src_crs)
 
 
-def _tell(pair: Pair, found: Study, progress: Progress) -> None:
+def _tell(pair: Pair, found: Study, expected: Mapping[int, Tensor], progress: Progress) -> None:
     """What is strange about the pair."""
+    _tell_of_bands_elsewhere(pair, found, expected, progress)
     for index, correlation in found.ignored.items():
         progress.warn(
             f"{pair.x.info.path}: band {pair.x.bands[index]} hardly follows the HSI (correlation "
-            f"{correlation:.2f}) and does not guide"
+            f"{correlation:.2f}) and does not guide; check its wavelength"
         )
     shift = [s / r for s, r in zip(found.calibration.shift, pair.placement.ratio, strict=True)]
     off = f"{pair.hsi.info.path} seems to lie {math.hypot(*shift):.2f} of its pixels off "
@@ -203,6 +208,23 @@ def _tell(pair: Pair, found: Study, progress: Progress) -> None:
         )
     elif math.hypot(*shift) > _WORTH_SAYING:
         progress.warn(f"{off}{pair.x.info.path}; this is allowed for")
+
+
+def _tell_of_bands_elsewhere(
+    pair: Pair, found: Study, expected: Mapping[int, Tensor], progress: Progress
+) -> None:
+    """Which bands of X seem to lie at other wavelengths than was said."""
+    known = pair.hsi.info.bands.wavelengths_nm
+    centres = torch.tensor([known[band - 1] or 0.0 for band in pair.hsi.bands])
+    for index, response in zip(found.calibration.channels, found.lesson.response, strict=True):
+        wanted = expected[index].float()
+        said, seen = float(wanted @ centres), float(response @ centres)
+        width = float((wanted @ (centres - said) ** 2).sqrt())
+        if abs(seen - said) > max(width, _ELSEWHERE_NM):
+            progress.warn(
+                f"{pair.x.info.path}: band {pair.x.bands[index]} follows the HSI at {seen:.0f} nm, "
+                f"and not at {said:.0f} nm; check the order of its wavelengths"
+            )
 
 
 def _write(

@@ -81,7 +81,8 @@ def told(info: RasterInfo, text: str, option: str) -> RasterInfo:
     if len(given) != len(shown):
         raise UsageError(
             f"{option} names {counted(len(given), 'wavelength')}, and {info.path} has "
-            f"{counted(len(shown), 'band')}"
+            f"{counted(len(shown), 'band')}",
+            remedy="name one for each, in the order of the file",
         )
     named = dict(zip(shown, given, strict=True))
     rows = [named.get(band) for band in range(1, info.count + 1)]

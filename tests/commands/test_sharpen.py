@@ -360,6 +360,15 @@ def test_an_hsi_may_be_told_its_wavelengths(pair: Path) -> None:
     assert bands.wavelengths_nm == pytest.approx(pairs.WAVELENGTHS)
 
 
+def test_bands_that_look_elsewhere_are_named(pair: Path) -> None:
+    assert "check the order" not in sharpen(pair, "--method", "gsa").err
+    # Green and red are taken for each other.
+    outcome = sharpen(pair, "--method", "gsa", "--x-wavelengths", "490,665,560,842",
+                      output="other.tif")  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert "check the order of its wavelengths" in outcome.err
+
+
 def test_bands_of_noise_are_named(pair: Path) -> None:
     grid = pairs.coarse_grid(pairs.painted().shape)
     values = pairs.seen_by(pairs.painted(), grid).astype(np.float32)

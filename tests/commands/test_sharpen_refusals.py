@@ -55,7 +55,7 @@ def test_a_pair_with_hardly_any_common_ground(pair: Path) -> None:
     pairs.write_x(pair / "x.tif", pairs.painted().x, transform=moved(340))
     error = refusal(pair, *SHARPEN)
     assert "are needed to learn from" in error
-    assert "give a larger scene" in error
+    assert "give images that share more ground" in error
 
 
 def test_an_x_that_is_not_finer(pair: Path) -> None:
@@ -88,7 +88,13 @@ def test_an_x_that_shows_something_else(pair: Path) -> None:
 
 def test_an_x_of_one_value(pair: Path) -> None:
     pairs.write_x(pair / "x.tif", np.full((4, 96, 80), 700, np.uint16))
-    assert "x.tif: no band of it follows the HSI" in refusal(pair, *SHARPEN)
+    assert "x.tif: has the same value everywhere" in refusal(pair, *SHARPEN)
+
+
+def test_an_hsi_of_one_value(pair: Path) -> None:
+    grid = pairs.coarse_grid((96, 80))
+    pairs.write_hsi(pair / "hsi.tif", np.full((30, *grid.shape), 0.2, np.float32), grid)
+    assert "hsi.tif: has the same value everywhere" in refusal(pair, *SHARPEN)
 
 
 # Wavelengths
