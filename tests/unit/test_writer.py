@@ -18,6 +18,7 @@ from maps import map_rows
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
+from comix_cli import files
 from comix_cli.errors import OutputError, UsageError
 from comix_cli.mapping import cog, finish, row_file
 from comix_cli.mapping.map_file import open_map, read_map
@@ -277,7 +278,7 @@ def test_a_disk_that_fills_up_under_the_finished_map_leaves_nothing(tmp_path: Pa
 def test_a_full_disk_is_named_when_gdal_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cog, "is_nearly_full", lambda _: True)
+    monkeypatch.setattr(files, "is_nearly_full", lambda _: True)
     legend = Legend.from_names([(code, str(code)) for code in range(1, 256)])
     codes = random_codes(1000, 1000, legend)
     with largest_file(1_000_100), pytest.raises(OutputError, match="the disk is full"):
