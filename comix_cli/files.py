@@ -339,9 +339,8 @@ def is_nearly_full(folder: Path) -> bool:
 def write_failure(reason: object, target: Path) -> OutputError:
     """GDAL rarely says that a disk is full; the disk does."""
     if is_nearly_full(target.parent):
-        return OutputError(
-            "the disk is full", path=target, remedy="free some space, or write elsewhere"
-        )
+        cause, remedy = _FULL
+        return OutputError(cause, path=target, remedy=remedy)
     return OutputError(f"cannot be written ({reason})", path=target, remedy="write elsewhere")
 
 

@@ -16,7 +16,7 @@ from rasterio._err import CPLE_BaseError  # rasterio.shutil.copy lets it through
 from rasterio.errors import RasterioError, RasterioIOError
 
 from comix_cli.errors import UsageError
-from comix_cli.files import write_failure
+from comix_cli.files import sidecar, write_failure
 from comix_cli.scene.raster import gdal_warnings
 
 BLOCK = 512
@@ -55,6 +55,12 @@ def copy_to_cog(source: Path, finished: Path, options: Mapping[str, str], target
             rasterio.shutil.copy(source, finished, driver="COG", **options)
         except GDAL_ERRORS as error:
             raise write_failure(error, target) from error
+
+
+def with_sidecar(finished: Path, target: Path) -> list[tuple[Path, Path]]:
+    """What of a copy is to be published, and where: its sidecar, if it has one, and itself."""
+    companion = [(sidecar(finished), sidecar(target))] if sidecar(finished).exists() else []
+    return [*companion, (finished, target)]
 
 
 def check_creation_options(

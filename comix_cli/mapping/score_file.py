@@ -10,8 +10,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 from numpy.typing import NDArray
 
-from comix_cli.files import sidecar
-from comix_cli.mapping.cog import merged_options
+from comix_cli.mapping.cog import merged_options, with_sidecar
 from comix_cli.mapping.finish import write_cog
 from comix_cli.mapping.gis_metadata import add_text
 from comix_cli.mapping.row_file import RowFile, open_row_file
@@ -79,8 +78,7 @@ class ScoreWriter:
         self._rows.flush()
         finished = self._rows.path.with_name(target.name)
         write_cog(self._rows, self._document(tags), finished, _score_options(options), target)
-        companion = [(sidecar(finished), sidecar(target))] if sidecar(finished).exists() else []
-        return [*companion, (finished, target)]
+        return with_sidecar(finished, target)
 
     @property
     def _is_float(self) -> bool:

@@ -45,6 +45,12 @@ class Side:
     dropped: dict[int, str]
     dataset: Any
 
+    @property
+    def centres_nm(self) -> tuple[float, ...]:
+        """Of the bands that are read, 0 where the file does not say it."""
+        known = self.info.bands.wavelengths_nm
+        return tuple(known[band - 1] or 0.0 for band in self.bands)
+
 
 class Pair:
     """Both rasters; open it with `open_pair`.

@@ -204,9 +204,11 @@ def _with_sharp_hsi(
         grid = stack.grid
     alone = _hsi_alone(sharp.scene, grid)
     return [
-        replace(run, training=replace(run.training, inputs=sharp.scene if has_x else alone))
+        replace(
+            run,
+            training=replace(run.training, inputs=sharp.scene if run.training.inputs.x else alone),
+        )
         for run in runs
-        for has_x in (bool(run.training.inputs.x),)
     ]
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from comix_cli.mapping.budget import Budget
 from comix_cli.mapping.feed import WindowFeed
 from comix_cli.mapping.predict import predict_rows
 from comix_cli.mapping.rehearsal import seconds_per_window
-from comix_cli.mapping.threads import in_background, thread_pool
+from comix_cli.mapping.threads import in_background
 from comix_cli.mapping.writer import FIELD_TAG, TRUTH_TAG
 from comix_cli.progress import Progress, Silent
 from comix_cli.scene.empty_bands import empty_bands
@@ -28,7 +27,7 @@ from comix_cli.scene.windows import Window, WindowPlan
 from comix_cli.tools.classify_job import ClassifyOptions, Job, prepared
 from comix_cli.tools.inputs import check_alignment, input_provenance
 from comix_cli.tools.outputs import Outputs, open_outputs
-from comix_cli.tools.provenance import plain, timestamp, versions
+from comix_cli.tools.provenance import on_the_side, plain, timestamp, versions
 
 if TYPE_CHECKING:
     from comix_cli.scene.area import Area
@@ -90,17 +89,14 @@ def classify(options: ClassifyOptions, progress: Progress) -> ClassifyReport:
     Raises:
         ComixError: An input cannot be used, or an output cannot be written.
     """
-    with (
-        prepared(options, progress) as job,
-        thread_pool(1, "comix-checksums") as aside,
-        _set_at_the_end() as over,
-    ):
+    with prepared(options, progress) as job:
         check_alignment(job.inputs, job.stack, progress)
-        # Checksums read every byte of the inputs once more: not a thing to wait for.
-        tags = aside.submit(_tags, options, job, over.is_set)
-        with open_outputs(
-            options.outputs, job.stack.grid, job.card.legend, tags.result, progress
-        ) as outputs:
+        with (
+            on_the_side(lambda cancelled: _tags(options, job, cancelled)) as tags,
+            open_outputs(
+                options.outputs, job.stack.grid, job.card.legend, tags, progress
+            ) as outputs,
+        ):
             outside = _map(job, outputs, progress)
         return _report(options, job, outputs, outside, progress)
 
@@ -128,16 +124,6 @@ def forecast(options: ClassifyOptions, progress: Progress) -> Forecast:
             ", ".join(str(predictor.device) for predictor in job.predictors),
             job.sharp,
         )
-
-
-@contextmanager
-def _set_at_the_end() -> Iterator[threading.Event]:
-    """An event that tells work on the side that nobody waits for it any longer."""
-    event = threading.Event()
-    try:
-        yield event
-    finally:
-        event.set()
 
 
 def _map(job: Job, outputs: Outputs, progress: Progress) -> int:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import platform
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from comix_cli import __version__
 from comix_cli.mapping.threads import thread_pool
-from comix_cli.scene.raster import checksum
+
+T = TypeVar("T")
 
 _LIBRARIES = ("torch", "numpy", "numba", "rasterio", "scikit-learn")
 
@@ -44,17 +45,20 @@ def plain(value: Any) -> Any:
 
 
 @contextmanager
-def checksums_aside(paths: Sequence[str]) -> Iterator[Callable[[], list[str | None]]]:
-    """Checksums of files, found while other work goes on: they read every byte once more.
+def on_the_side(work: Callable[[Callable[[], bool]], T]) -> Iterator[Callable[[], T]]:
+    """Do something while other work goes on, as finding checksums: they read every byte once more.
+
+    Args:
+        work: Is told how to ask whether its result is still wanted.
 
     Yields:
-        What waits for them and gives them, in the order of the files. Nobody waits for sums that
-        have not been asked for by the end of the block.
+        What waits for the result and gives it. Nobody waits for one that has not been asked for by
+        the end of the block.
     """
     over = threading.Event()
     with thread_pool(1, "comix-checksums") as pool:
-        sums = pool.submit(lambda: [checksum(path, over.is_set) for path in paths])
+        found = pool.submit(work, over.is_set)
         try:
-            yield sums.result
+            yield found.result
         finally:
             over.set()

@@ -14,17 +14,12 @@ import torch
 from torch import Tensor
 
 from comix_cli.errors import RasterError, UsageError
-from comix_cli.files import (
-    check_suffix,
-    check_writable,
-    partial_folder,
-    publish_all,
-    sidecar,
-)
+from comix_cli.files import check_suffix, check_writable, partial_folder, publish_all
 from comix_cli.learning.device import set_threads
-from comix_cli.mapping.cog import check_creation_options, copy_to_cog, merged_options
+from comix_cli.mapping.cog import check_creation_options, copy_to_cog, merged_options, with_sidecar
 from comix_cli.mapping.writer import stale_files
 from comix_cli.progress import Progress
+from comix_cli.scene.raster import checksum
 from comix_cli.scene.windows import tile_windows
 from comix_cli.sharpening.bicubic import Bicubic
 from comix_cli.sharpening.budget import Budget
@@ -37,8 +32,9 @@ from comix_cli.sharpening.sharpener import Lesson, Sharpener
 from comix_cli.sharpening.study import Study, study
 from comix_cli.sharpening.windows import CORE, CoarseAgain, block_bytes, sharpened
 from comix_cli.tools.machine import available_bytes
-from comix_cli.tools.provenance import checksums_aside
+from comix_cli.tools.provenance import on_the_side
 from comix_cli.tools.sharpen_document import (
+    SHIFTED,
     consistency_document,
     sharpening_document,
     sharpening_tags,
@@ -55,9 +51,8 @@ SUFFIXES = (".tif", ".tiff")
 _CACHE = 256_000_000
 # How far beside its wavelength a band may be found to look, unless it is broader than that.
 _ELSEWHERE_NM = 40
-# Shifts, in pixels of the HSI, that are worth saying; the share of the largest shift that can be
-# found out beyond which it may be larger still.
-_WORTH_SAYING, _NEARLY_ALL = 0.5, 0.95
+# The share of the largest shift that can be found out beyond which it may be larger still.
+_NEARLY_ALL = 0.95
 # A sharpened image holds values, not codes; differences of neighbours compress better.
 # Blocks hold all bands, so they have to be small.
 _OPTIONS = {"OVERVIEW_RESAMPLING": "AVERAGE", "PREDICTOR": "YES", "BLOCKSIZE": "128"}
@@ -121,7 +116,9 @@ def sharpen(options: SharpenOptions, progress: Progress) -> dict[str, Any]:
     with (
         rasterio.Env(GDAL_CACHEMAX=_CACHE),
         _open(options) as pair,
-        checksums_aside([*inputs.values()]) as checksums,
+        on_the_side(
+            lambda cancelled: [checksum(path, cancelled) for path in inputs.values()]
+        ) as checksums,
     ):
         _check_with(pair, options)
         channels, expected = channels_and_response(pair, progress)
@@ -206,7 +203,7 @@ def _tell(pair: Pair, found: Study, expected: Mapping[int, Tensor], progress: Pr
             f"{off}{pair.x.info.path} or more, and no more can be found out: bring the two into "
             "register first"
         )
-    elif math.hypot(*shift) > _WORTH_SAYING:
+    elif math.hypot(*shift) > SHIFTED:
         progress.warn(f"{off}{pair.x.info.path}; this is allowed for")
 
 
@@ -214,8 +211,7 @@ def _tell_of_bands_elsewhere(
     pair: Pair, found: Study, expected: Mapping[int, Tensor], progress: Progress
 ) -> None:
     """Which bands of X seem to lie at other wavelengths than was said."""
-    known = pair.hsi.info.bands.wavelengths_nm
-    centres = torch.tensor([known[band - 1] or 0.0 for band in pair.hsi.bands])
+    centres = torch.tensor(pair.hsi.centres_nm)
     for index, response in zip(found.calibration.channels, found.lesson.response, strict=True):
         wanted = expected[index].float()
         said, seen = float(wanted @ centres), float(response @ centres)
@@ -244,8 +240,7 @@ def _write(
         finished = folder / target.name
         with progress.task("writing", None):
             copy_to_cog(blocks, finished, _creation_options(options), options.output)
-        companion = [(sidecar(finished), sidecar(target))] if sidecar(finished).exists() else []
-        image = [*companion, (finished, target)]
+        image = with_sidecar(finished, target)
         reports = finished_reports(options.reports, whole, pair, found, finished, stack, progress)
         publish_all([*reports, *image], stale_files(image))
     return whole

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _DECIMALS = 6
 # The relative error of a band, blurred again, beyond which it holds little else than noise.
 _UNEXPLAINED = 0.1
+# A shift of more than so many pixels of the HSI is worth saying.
+SHIFTED = 0.5
 
 
 def sharpening_document(
@@ -91,7 +93,7 @@ def _point_spread(pair: Pair, found: Study) -> dict[str, Any]:
 
 def _channels(pair: Pair, found: Study, expected: Mapping[int, Tensor]) -> list[dict[str, Any]]:
     """Each band of X that guides: how it follows the HSI, and what it sees of its bands."""
-    centres = [pair.hsi.info.bands.wavelengths_nm[band - 1] or 0.0 for band in pair.hsi.bands]
+    centres = pair.hsi.centres_nm
     calibration = found.calibration
     return [
         {

@@ -10,6 +10,7 @@ from typing import Any
 from comix_cli.errors import as_ranges, metres
 from comix_cli.scene.grid import ground_size_m
 from comix_cli.tools.html_report import environment, file_name
+from comix_cli.tools.sharpen_document import SHIFTED
 from comix_cli.tools.sharpen_figures import response_picture, spread_picture
 from comix_cli.tools.sharpen_pictures import CUT_SIDE, Side
 from comix_cli.tools.sharpen_words import (
@@ -21,8 +22,6 @@ from comix_cli.tools.sharpen_words import (
 )
 
 _TEMPLATE = "sharpen.html.j2"
-# A shift of more than this share of a coarse pixel is said to be one.
-_SHIFTED = 0.5
 _UNITS = {"metre": "m", "degree": "°"}
 
 
@@ -42,7 +41,7 @@ def render(document: Mapping[str, Any], sides: Sequence[Side]) -> str:
         noisy=as_ranges(document["consistency"]["unexplained_bands"]),
         unit=_UNITS.get(unit, unit),
         shift=[round(part, 2) + 0.0 for part in _shift(document)],  # nothing is -0.00
-        shifted=math.hypot(*_shift(document)) > _SHIFTED,
+        shifted=math.hypot(*_shift(document)) > SHIFTED,
         settings=list(_settings(document["options"])),
     )
 
@@ -92,6 +91,9 @@ def _tables(document: Mapping[str, Any]) -> Iterator[tuple[str, list[_Row]]]:
         found = document[key]
         if found is not None:
             yield title, [_Row(figure, found[figure.key]) for figure in figures]
+    differs = document["consistency"][CONSISTENCY.key]
+    percent = None if differs is None else 100 * differs
+    yield "Blurred to the pixels of the HSI", [_Row(CONSISTENCY, percent)]
 
 
 def _shift(document: Mapping[str, Any]) -> tuple[float, float]:

@@ -136,7 +136,7 @@ def side_by_side(
     Raises:
         RasterError: A raster cannot be read.
     """
-    hsi_nm = [pair.hsi.info.bands.wavelengths_nm[band - 1] or 0.0 for band in pair.hsi.bands]
+    hsi_nm = pair.hsi.centres_nm
     viewer = _Viewer(pair, calibration, choose_colours(x_nm, hsi_nm), x_nm, hsi_nm, sharp)
     step = max(1.0, max(pair.fine.shape) / WHOLE_SIDE)
     whole, valid = viewer.look(_coarser(pair.fine, step), step)

@@ -221,7 +221,7 @@ def _partners(pair: Pair, study: Study, levels: tuple[Floats, Floats]) -> list[P
         study: What is known of them.
         levels: Of the bands of the sharp image and of the channels of X.
     """
-    centres = [pair.hsi.info.bands.wavelengths_nm[band - 1] or 0.0 for band in pair.hsi.bands]
+    centres = pair.hsi.centres_nm
     seen = (study.lesson.response.double().numpy() @ np.array(centres)).tolist()
     x_levels = levels[1].tolist()
     partners = []

@@ -63,7 +63,7 @@ NO_REFERENCE_FIGURES = (
            "detail that is missing, or made up."),
 )  # fmt: skip
 CONSISTENCY = Figure(
-    "relative_rmse", "difference from the HSI", "lower, to 0",
+    "relative_rmse", "difference from the HSI (%)", "lower, to 0",
     "The result, blurred to the pixels of the HSI, less the HSI: the root mean square of that "
     "beside the HSI's own. It tells whether the HSI's values were kept, not whether the detail "
     "is right.",

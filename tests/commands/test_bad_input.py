@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -16,7 +15,7 @@ import geopandas
 import numpy as np
 import pytest
 import torch
-from cli import comix, files
+from cli import comix, files, running
 from scenes import write_raster, write_vector
 from shapely.geometry import box
 
@@ -409,19 +408,8 @@ def started(
         "from comix_cli.commands.app import main\n"
         "main()\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    try:
+    with running(folder, sys.executable, "-c", code, *arguments) as process:
         yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

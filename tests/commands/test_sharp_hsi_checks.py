@@ -93,30 +93,35 @@ def as_it_is(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "more", "message"),
+    ("command", "change", "more", "message"),
     [
-        (gone, (), "labels.gpkg: there is no such file"),
-        (elsewhere, (), "labels.gpkg"),
-        (one_class, (), "only one class ('a') has labelled pixels"),
-        (as_it_is, ("--field", "kind"), "kind"),
-        (as_it_is, ("--validation", "other.gpkg"), "other.gpkg: there is no such file"),
-        (as_it_is, ("--x", "third.tif"), "third.tif: there is no such file"),
-        (as_it_is, ("--device", "cuda:7"), "--device cuda:7"),
-        (as_it_is, ("--spectral-depth", "99"), "this network cannot be built"),
-        (as_it_is, ("--accumulate", "3"), "cannot be shared out"),
-        (as_it_is, ("-o", "no/m.safetensors"), "no/m.safetensors"),
-        (as_it_is, ("--bounds", "0", "0", "1", "1"), "--bounds"),
+        (TRAIN, gone, (), "labels.gpkg: there is no such file"),
+        (TRAIN, elsewhere, (), "labels.gpkg"),
+        (TRAIN, one_class, (), "only one class ('a') has labelled pixels"),
+        (TRAIN, as_it_is, ("--field", "kind"), "kind"),
+        (TRAIN, as_it_is, ("--validation", "other.gpkg"), "other.gpkg: there is no such file"),
+        (TRAIN, as_it_is, ("--x", "third.tif"), "third.tif: there is no such file"),
+        (TRAIN, as_it_is, ("--device", "cuda:7"), "--device cuda:7"),
+        (TRAIN, as_it_is, ("--spectral-depth", "99"), "this network cannot be built"),
+        (TRAIN, as_it_is, ("--accumulate", "3"), "cannot be shared out"),
+        (TRAIN, as_it_is, ("-o", "no/m.safetensors"), "no/m.safetensors"),
+        (TRAIN, as_it_is, ("--bounds", "0", "0", "1", "1"), "--bounds"),
+        (BENCHMARK, gone, (), "labels.gpkg: there is no such file"),
+        (BENCHMARK, one_class, (), "only one class ('a') has labelled pixels"),
+        (BENCHMARK, as_it_is, ("--test-field", "kind"), "kind"),
+        (BENCHMARK, as_it_is, ("-o", "."), "holds files, and none of a benchmark"),
     ],
 )
-def test_what_stops_a_training_is_met_before_the_sharpening(
+def test_what_stops_the_work_is_met_before_the_sharpening(
     sharp_place: Path,
     few_steps: list[SharpenOptions],
+    command: tuple[str, ...],
     change: Callable[[Path], None],
     more: tuple[str, ...],
     message: str,
 ) -> None:
     change(sharp_place)
-    refused = refused_before(sharp_place, few_steps, *TRAIN, "--sharpen", *more)
+    refused = refused_before(sharp_place, few_steps, *command, "--sharpen", *more)
     assert message in refused.error
 
 
@@ -181,27 +186,6 @@ def test_a_rehearsal_warns_once_and_of_nothing_that_sharpening_mends(
     warnings = [line for line in done.err.splitlines() if line.startswith("Warning: ")]
     assert len(warnings) == 1, done.err
     assert "the common grid has pixels of 10 m" in warnings[0]
-
-
-@pytest.mark.parametrize(
-    ("change", "more", "message"),
-    [
-        (gone, (), "labels.gpkg: there is no such file"),
-        (one_class, (), "only one class ('a') has labelled pixels"),
-        (as_it_is, ("--test-field", "kind"), "kind"),
-        (as_it_is, ("-o", "."), "holds files, and none of a benchmark"),
-    ],
-)
-def test_what_stops_a_benchmark_is_met_before_the_sharpening(
-    sharp_place: Path,
-    few_steps: list[SharpenOptions],
-    change: Callable[[Path], None],
-    more: tuple[str, ...],
-    message: str,
-) -> None:
-    change(sharp_place)
-    refused = refused_before(sharp_place, few_steps, *BENCHMARK, "--sharpen", *more)
-    assert message in refused.error
 
 
 def test_runs_without_a_sharp_hsi_are_not_mixed_with_those_of_one(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli import comix, files
+from cli import comix, files, running
 from pairs import painted, write_x
 from sharp import TRAIN
 
@@ -48,18 +47,9 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "
 @contextmanager
 def started(folder: Path, program: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
     """`--sharpen` in a real process, or several; none outlives this."""
-    process = subprocess.Popen(
-        [*command, str(program), *TRAIN, "--device", "cpu", "-o", "m.safetensors", "--sharpen"],
-        cwd=folder,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    try:
+    options = (*TRAIN, "--device", "cpu", "-o", "m.safetensors", "--sharpen")
+    with running(folder, *command, str(program), *options) as process:
         yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def program(folder: Path, steps: int) -> Path:
