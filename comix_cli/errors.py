@@ -11,6 +11,7 @@
     │   └── ModelFileError     not a model, truncated, from a newer comix
     ├── OutputError            exists already, cannot be written, disk full
     ├── TrainingError          training cannot begin or cannot go on
+    ├── CrewError              the workers that were to do it cannot be reached
     ├── RunsError              some of several runs failed, the others are done; exit code 3
     └── ThresholdError         a result is worse than what was asked for; exit code 4
 
@@ -84,6 +85,10 @@ class OutputError(ComixError):
 
 class TrainingError(ComixError):
     """Training cannot begin, or cannot go on."""
+
+
+class CrewError(ComixError):
+    """The workers that were to do the work cannot be reached, or not any more."""
 
 
 class RunsError(ComixError):

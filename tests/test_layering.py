@@ -16,6 +16,7 @@ ROOMS = {
     "comix_cli.learning": {"scene"},
     "comix_cli.sharpening": {"scene"},
     "comix_cli.accuracy": {"scene"},
+    "comix_cli.scale": set[str](),
     "comix_cli.scene": set[str](),
 }
 SHARED = {"errors", "progress", "files", "project", "__init__"}
