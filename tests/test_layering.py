@@ -23,6 +23,7 @@ SHARED = {"errors", "progress", "files", "project", "__init__"}
 NEITHER_FILES_NOR_TORCH = (
     "comix_cli/scene/grid.py",
     "comix_cli/scene/windows.py",
+    "comix_cli/scene/parts.py",
     "comix_cli/mapping/blend.py",
     "comix_cli/accuracy",
 )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from comix_cli.errors import ComixError, UsageError
+from comix_cli.errors import ComixError, ThresholdError, UsageError
 
 
 class Post(Protocol):
@@ -66,7 +66,8 @@ class Failure:
 
     Attributes:
         cause: One line for people: file, cause, remedy.
-        hopeless: Whether another try would end alike: the mistake lies in the options.
+        hopeless: Whether another try would end alike: the mistake lies in the options, or the
+            result is there and too bad.
         lost: Whether the worker went away with the task, which may not be the task's fault.
         trace: Where it happened, for whoever looks for a fault in comix; may be empty.
     """
@@ -80,14 +81,17 @@ class Failure:
     def of(cls, error: BaseException) -> Failure:
         """What an error says, in words that every process understands."""
         if isinstance(error, ComixError):
-            return cls(error.message, hopeless=isinstance(error, UsageError))
+            return cls(error.message, hopeless=isinstance(error, (UsageError, ThresholdError)))
         said = " ".join(f"unexpected {type(error).__name__}: {error}".split())
         return cls(said, trace="".join(traceback.format_exception(error)))
 
 
 @dataclass(frozen=True)
 class Started:
-    """A worker has begun a task."""
+    """A worker has begun a task.
+
+    Not told where the worker dies at once, and told again where the task had to be begun again.
+    """
 
     key: str
     worker: str
