@@ -197,7 +197,8 @@ def publish_all(finished: Sequence[tuple[Path, Path]], stale: Iterable[Path] = (
         for second in older.values():
             second.unlink(missing_ok=True)
     for path in stale:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # a name that is too long for the disk belongs to no file
+            path.unlink(missing_ok=True)
 
 
 def _second_name(target: Path) -> Path:

@@ -48,6 +48,8 @@ output_options = chain(
                  help="Also write the map as polygons (GeoPackage)."),
     click.option("--quicklook", type=_FILE, metavar="FILE",
                  help="Also draw the map with its legend (PNG)."),
+    click.option("--stac", type=_FILE, metavar="FILE",
+                 help="Also write a STAC item of the map, and one of the model beside it (JSON)."),
     click.option("--mask", metavar="FILE",
                  help="Classify only inside these polygons (vector file)."),
     click.option("--mask-layer", metavar="NAME",
@@ -62,6 +64,6 @@ def output_settings(values: dict[str, Any]) -> OutputOptions:
 
     names = (
         "probabilities", "confidence", "entropy", "float_scores", "min_area", "polygons",
-        "quicklook", "creation_options", "overwrite",
+        "quicklook", "stac", "creation_options", "overwrite",
     )  # fmt: skip
     return OutputOptions(map=values.pop("output"), **{name: values.pop(name) for name in names})

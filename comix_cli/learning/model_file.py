@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save_file
 
 from comix_cli.errors import ModelFileError
 from comix_cli.files import atomic_path
@@ -29,6 +29,7 @@ FORMAT = "comix-model"
 # Since 2 the spec says what kind of model it is; before there was only CoMiX.
 FORMAT_VERSION = 2
 _KEY = "comix"
+_LENGTH_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -174,18 +175,23 @@ def read_card(path: Path) -> ModelCard:
     return _parse_card(path, _read_metadata(path))
 
 
-def load_model(path: Path, device: torch.device) -> tuple[torch.nn.Module, ModelCard]:
+def load_model(
+    path: Path, device: torch.device, data: bytes | None = None
+) -> tuple[torch.nn.Module, ModelCard]:
     """The network in evaluation mode on a device, and its card.
+
+    Args:
+        path: The model file.
+        device: Where the network is wanted.
+        data: What is in the file, where it may be out of reach; errors name the file all the same.
 
     Raises:
         ModelFileError: The file is missing, truncated, foreign, or from a newer comix.
     """
-    card = read_card(path)
+    card = _parse_card(path, _read_metadata(path) if data is None else _metadata_in(path, data))
     network = build_model(card.spec)
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        network.load_state_dict(weights)
+        network.load_state_dict(_read_weights(path) if data is None else load(data))
     except (SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelFileError(
@@ -194,6 +200,25 @@ def load_model(path: Path, device: torch.device) -> tuple[torch.nn.Module, Model
             remedy="train it again or copy it again",
         ) from error
     return network.to(device).eval(), card
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    with safe_open(path, framework="pt", device="cpu") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def _metadata_in(path: Path, data: bytes) -> Mapping[str, str]:
+    """As `_read_metadata`: the header is JSON behind its length, a number of eight bytes."""
+    end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
+    try:
+        header: dict[str, Any] = json.loads(data[_LENGTH_BYTES:end])
+        metadata: Mapping[str, str] = header.pop("__metadata__", None) or {}
+        size = max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)
+        if len(data) != end + size:
+            raise ValueError(f"{len(data)} bytes, and {end + size} are announced")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _not_a_model(path, error) from error
+    return metadata
 
 
 def _read_metadata(path: Path) -> Mapping[str, str]:
@@ -207,11 +232,15 @@ def _read_metadata(path: Path) -> Mapping[str, str]:
         with safe_open(path, framework="pt", device="cpu") as file:
             return file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise ModelFileError(
-            f"not a model file, or a truncated one ({error})",
-            path=path,
-            remedy="give a .safetensors file that 'comix train' wrote",
-        ) from error
+        raise _not_a_model(path, error) from error
+
+
+def _not_a_model(path: Path, error: Exception) -> ModelFileError:
+    return ModelFileError(
+        f"not a model file, or a truncated one ({error})",
+        path=path,
+        remedy="give a .safetensors file that 'comix train' wrote",
+    )
 
 
 def _parse_card(path: Path, metadata: Mapping[str, str]) -> ModelCard:

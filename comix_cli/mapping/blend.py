@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from comix_cli.scene.parts import Part
 from comix_cli.scene.windows import Window, WindowPlan
 
 
@@ -51,6 +53,37 @@ def axis_weights(size: int, starts: Sequence[int], window: int) -> NDArray[np.fl
     if not total.all():
         raise ValueError(f"windows of {window} at {tuple(starts)} do not cover {size} pixels")
     return np.stack([ramp / total[s : s + window] for s in starts]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of the windows of a plan along both axes.
+
+    Attributes:
+        rows: `(rows of windows, h)`, see `axis_weights`.
+        columns: `(columns of windows, w)`.
+    """
+
+    rows: NDArray[np.float32]
+    columns: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, plan: WindowPlan) -> Weights:
+        """The weights of all windows of a plan."""
+        (height, width), (rows, columns) = plan.shape, plan.window
+        return cls(
+            axis_weights(height, plan.row_starts, rows),
+            axis_weights(width, plan.col_starts, columns),
+        )
+
+    def part(self, part: Part) -> Weights:
+        """Those of a part's windows. They sum to one at the pixels that are its own.
+
+        There they are the same windows in the same order as in the whole plan, so that the sums are
+        the same bit for bit.
+        """
+        rows, cols = slice(part.rows.start, part.rows.stop), slice(part.cols.start, part.cols.stop)
+        return Weights(self.rows[rows], self.columns[cols])
 
 
 class Arrays(Protocol):
@@ -99,14 +132,23 @@ class StripBlender:
         plan: The windows, row-major.
         channels: Channels of the values to blend.
         arrays: Where values are kept and blended; the host if nothing is said.
+        weights: Of the windows of the plan where it is a part of another one; None where they are
+            its own.
     """
 
-    def __init__(self, plan: WindowPlan, channels: int, arrays: Arrays | None = None) -> None:
+    def __init__(
+        self,
+        plan: WindowPlan,
+        channels: int,
+        arrays: Arrays | None = None,
+        weights: Weights | None = None,
+    ) -> None:
         self._plan = plan
         self._arrays = kept = arrays or NumpyArrays()
-        (height, width), (rows, columns) = plan.shape, plan.window
-        self._row_weights = kept.constant(axis_weights(height, plan.row_starts, rows))
-        self._column_weights = kept.constant(axis_weights(width, plan.col_starts, columns))
+        width, (rows, columns) = plan.shape[1], plan.window
+        used = weights or Weights.of(plan)
+        self._row_weights = kept.constant(used.rows)
+        self._column_weights = kept.constant(used.columns)
         self._strip = kept.empty((channels, rows, width))
         self._strip[:] = 0
         # Two buffers of a window's size, in turn: what the row of windows in work amounts to from

@@ -54,6 +54,7 @@ class WindowFeed:
         carry: Keep the rows that a row of windows shares with the next one. They take as many bytes
             as `carry_bytes` says, and save reading them again.
         region: Windows that do not touch it are never read; None wants everything.
+        origin: Row and column in the scene of the first pixel of the plan, where it is a part.
     """
 
     def __init__(
@@ -65,9 +66,10 @@ class WindowFeed:
         *,
         carry: bool = True,
         region: Region | None = None,
+        origin: tuple[int, int] = (0, 0),
     ) -> None:
         self._scene, self._normalise, self._plan = scene, normalise, plan
-        self._size, self._region = size, region
+        self._size, self._region, self._origin = size, region, origin
         self._strip = _CarriedRows(plan) if carry else None
 
     def __iter__(self) -> Iterator[Prepared]:
@@ -77,7 +79,7 @@ class WindowFeed:
             row = number // len(self._plan.col_starts)
             if window.col == 0:
                 left = None
-            if self._region is not None and not self._region.touches(window):
+            if self._region is not None and not self._region.touches(self._placed(window)):
                 left = None
                 yield Prepared(window, None)
                 continue
@@ -98,9 +100,13 @@ class WindowFeed:
         return _Normalised(window, block)
 
     def _read_normalised(self, window: Window) -> Block:
-        raw = self._scene.read(window)
+        raw = self._scene.read(self._placed(window))
         hsi, x = self._normalise(raw)
         return Block(hsi, x, raw.valid)
+
+    def _placed(self, window: Window) -> Window:
+        """A window of the plan in the scene."""
+        return window.moved(*self._origin)
 
     def _finish(self, block: Block) -> Block | None:
         if not block.valid.any():

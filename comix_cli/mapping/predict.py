@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from comix_cli.mapping.blend import Arrays, StripBlender
+from comix_cli.mapping.blend import Arrays, StripBlender, Weights
 from comix_cli.mapping.device import DeviceEngine
 from comix_cli.mapping.feed import Prepared
 from comix_cli.mapping.predictor import Predictor, Values
@@ -70,6 +70,7 @@ def predict_rows(
     plan: WindowPlan,
     pace: Pace,
     progress: Progress,
+    weights: Weights | None = None,
 ) -> Generator[Row, None, None]:
     """Finished rows of a scene from top to bottom.
 
@@ -79,6 +80,8 @@ def predict_rows(
         plan: The windows.
         pace: How much is done at once.
         progress: Who is told.
+        weights: Of the windows of the plan where it is a part of another one; None where they are
+            its own.
 
     Yields:
         The first row, the blended probabilities `(classes, rows, W)`, and where they are valid
@@ -89,11 +92,16 @@ def predict_rows(
     engine: Engine = SideBySide(first, progress)
     if not on_cpu:
         engine = DeviceEngine(predictors, pace.batch, progress)
-    return blended_rows(feed, engine, plan, pace, progress)
+    return blended_rows(feed, engine, plan, pace, progress, weights)
 
 
 def blended_rows(
-    feed: Iterable[Prepared], engine: Engine, plan: WindowPlan, pace: Pace, progress: Progress
+    feed: Iterable[Prepared],
+    engine: Engine,
+    plan: WindowPlan,
+    pace: Pace,
+    progress: Progress,
+    weights: Weights | None = None,
 ) -> Generator[Row, None, None]:
     """As `predict_rows`, by an engine.
 
@@ -102,7 +110,7 @@ def blended_rows(
     """
     # Validity travels through the blender as one more channel: its blended value is 1 where every
     # window saw a valid pixel and 0 where every window saw none; windows never disagree.
-    blender = StripBlender(plan, engine.classes + 1, engine.arrays)
+    blender = StripBlender(plan, engine.classes + 1, engine.arrays, weights)
     leaving: deque[tuple[int, Callable[[], Values]]] = deque()
     with progress.task("classifying", len(plan)) as task:
         for batch in _predicted(feed, engine, pace):

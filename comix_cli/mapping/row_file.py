@@ -44,7 +44,7 @@ class RowFile:
         self.grid = grid
         self.dtype = np.dtype(dtype).newbyteorder("<")
         self.bands = bands
-        self._written = np.zeros(grid.height, np.bool_)
+        self._written = np.zeros(grid.height, np.int64)  # pixels of each row
         # A disk that is too small is better found out now than after hours of computing.
         reserve(stream, grid.height * self.row_bytes)
 
@@ -65,16 +65,45 @@ class RowFile:
             OSError: The disk is full, or fails.
         """
         shaped = values[np.newaxis] if values.ndim == 2 else values
-        rows = slice(row_start, row_start + shaped.shape[1])
-        if shaped.shape[::2] != (self.bands, self.grid.width) or not (
-            0 <= row_start <= rows.stop <= self.grid.height
-        ):
+        if shaped.shape[2] != self.grid.width:
+            raise ValueError(f"rows of shape {values.shape} do not fit {self.grid.shape}")
+        self.write_block(row_start, 0, shaped)
+
+    def write_block(self, row_start: int, col_start: int, values: NDArray[Any]) -> None:
+        """Write some columns of some rows.
+
+        Args:
+            row_start: The first row.
+            col_start: The first column.
+            values: `(bands, rows, columns)`.
+
+        Raises:
+            ValueError: Pixels beyond the grid, or more of a row than there is.
+            OSError: The disk is full, or fails.
+        """
+        bands, height, width = values.shape
+        rows, end = slice(row_start, row_start + height), col_start + width
+        inside = 0 <= row_start <= rows.stop <= self.grid.height and col_start >= 0
+        if bands != self.bands or end > self.grid.width or not inside:
             raise ValueError(f"rows {rows} of shape {values.shape} do not fit {self.grid.shape}")
-        if self._written[rows].any():
+        if (self._written[rows] + width > self.grid.width).any():
             raise ValueError(f"rows {rows} have been written before")
-        self._stream.seek(row_start * self.row_bytes)
-        self._stream.write(np.ascontiguousarray(np.moveaxis(shaped, 0, -1), self.dtype).data)
-        self._written[rows] = True
+        pixels = np.ascontiguousarray(np.moveaxis(values, 0, -1), self.dtype)
+        for place, data in self._pieces(row_start, col_start, pixels):
+            self._stream.seek(place)
+            self._stream.write(data)
+        self._written[rows] += width
+
+    def _pieces(
+        self, row_start: int, col_start: int, pixels: NDArray[Any]
+    ) -> Iterator[tuple[int, memoryview]]:
+        """What lies together in the file, `(rows, columns, bands)`, and where."""
+        first = row_start * self.row_bytes + col_start * self.bands * self.dtype.itemsize
+        if pixels.shape[1] == self.grid.width:
+            yield first, pixels.data
+        else:
+            for number, row in enumerate(pixels):
+                yield first + number * self.row_bytes, row.data
 
     def flush(self) -> None:
         """Bring everything to the file.
@@ -82,8 +111,9 @@ class RowFile:
         Raises:
             ValueError: Rows are missing.
         """
-        if not self._written.all():
-            raise ValueError(f"row {int(self._written.argmin())} of the map was never written")
+        missing = np.flatnonzero(self._written < self.grid.width)
+        if missing.size:
+            raise ValueError(f"row {missing[0]} of the map was never written")
         self._stream.flush()
 
     def read(self, start: int, stop: int) -> NDArray[Any]:

@@ -35,11 +35,15 @@ class ScoreWriter:
         rows: An empty file of rows, `score_dtype` and as many bands as names.
         content: What the scores are.
         names: What each band is.
+
+    Attributes:
+        rows: The file of rows.
+        content: What the scores are.
     """
 
     def __init__(self, rows: RowFile, content: str, names: Sequence[str]) -> None:
-        self._rows = rows
-        self._content = content
+        self.rows = rows
+        self.content = content
         self._names = tuple(names)
 
     def write_rows(
@@ -56,7 +60,7 @@ class ScoreWriter:
             ValueError: Rows beyond the grid, or rows written before.
             OSError: The disk is full, or fails.
         """
-        self._rows.write(row_start, stored(values, valid, as_float=self._is_float))
+        self.rows.write(row_start, stored(values, valid, as_float=self._is_float))
 
     def finish(
         self, target: Path, tags: Mapping[str, str], options: Mapping[str, str]
@@ -75,17 +79,17 @@ class ScoreWriter:
             OutputError: The disk is full, or fails.
             ValueError: Rows are missing.
         """
-        self._rows.flush()
-        finished = self._rows.path.with_name(target.name)
-        write_cog(self._rows, self._document(tags), finished, _score_options(options), target)
+        self.rows.flush()
+        finished = self.rows.path.with_name(target.name)
+        write_cog(self.rows, self._document(tags), finished, _score_options(options), target)
         return with_sidecar(finished, target)
 
     @property
     def _is_float(self) -> bool:
-        return self._rows.dtype.kind == "f"
+        return self.rows.dtype.kind == "f"
 
     def _document(self, tags: Mapping[str, str]) -> ET.Element:
-        root, bands = self._rows.vrt({**tags, CONTENT_TAG: self._content})
+        root, bands = self.rows.vrt({**tags, CONTENT_TAG: self.content})
         for band, name in zip(bands, self._names, strict=True):
             add_text(band, "Description", name)
             add_text(band, "NoDataValue", "nan" if self._is_float else BYTE_NODATA)

@@ -33,7 +33,10 @@ def normalised(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     Blending and rounding leave sums a little off; where there is nothing at all, it stays nothing.
     """
     clipped: NDArray[np.float32] = np.clip(probabilities, 0.0, 1.0, dtype=np.float32)
-    total = clipped.sum(axis=0)
+    # Class by class: NumPy adds in another order where a lot is a single pixel.
+    total = clipped[0].copy()
+    for share in clipped[1:]:
+        total += share
     np.divide(clipped, total, out=clipped, where=total > 0)
     return clipped
 

@@ -42,10 +42,16 @@ class MapWriter:
     Args:
         rows: An empty file of rows in the legend's data type.
         legend: The map's classes.
+
+    Attributes:
+        rows: The file of rows.
+        grid: Where they lie.
+        legend: The map's classes.
+        counts: Pixels of each code, from 0 on.
     """
 
     def __init__(self, rows: RowFile, legend: Legend) -> None:
-        self._rows = rows
+        self.rows = rows
         self.grid = rows.grid
         self.legend = legend
         self.counts = np.zeros(max(legend.codes, default=NO_CLASS) + 1, np.int64)
@@ -62,7 +68,7 @@ class MapWriter:
             OSError: The disk is full, or fails.
         """
         counts = self._count(codes)
-        self._rows.write(row_start, codes)
+        self.rows.write(row_start, codes)
         self.counts += counts
 
     @property
@@ -72,8 +78,8 @@ class MapWriter:
 
     def strips(self, most_bytes: int) -> Iterator[tuple[int, NDArray[np.integer]]]:
         """The flushed map from top to bottom: first rows, and codes `(rows, W)`."""
-        for strip in self._rows.strips(most_bytes=most_bytes):
-            yield strip.start, self._rows.read(strip.start, strip.stop)[0]
+        for strip in self.rows.strips(most_bytes=most_bytes):
+            yield strip.start, self.rows.read(strip.start, strip.stop)[0]
 
     def flush(self) -> None:
         """Bring everything to the file.
@@ -81,14 +87,14 @@ class MapWriter:
         Raises:
             ValueError: Rows are missing.
         """
-        self._rows.flush()
+        self.rows.flush()
 
     def sieve(self, least_pixels: int) -> None:
         """Give smaller patches of the flushed map to their largest neighbours, and count again."""
-        sieve_rows(self._rows, least_pixels)
+        sieve_rows(self.rows, least_pixels)
         self.counts[:] = 0
-        for strip in self._rows.strips():
-            self.counts += self._count(self._rows.read(strip.start, strip.stop))
+        for strip in self.rows.strips():
+            self.counts += self._count(self.rows.read(strip.start, strip.stop))
 
     def finish(
         self, target: Path, tags: Mapping[str, str], options: Mapping[str, str]
@@ -106,9 +112,9 @@ class MapWriter:
         Raises:
             OutputError: The disk is full, or fails.
         """
-        finished = self._rows.path.with_name(target.name)
+        finished = self.rows.path.with_name(target.name)
         write_cog(
-            self._rows,
+            self.rows,
             self._document(tags),
             finished,
             merged_options(options),
@@ -127,7 +133,7 @@ class MapWriter:
     def _document(self, tags: Mapping[str, str]) -> ET.Element:
         """The map as a VRT with all that a GIS shows of it."""
         legend_json = json.dumps(self.legend.to_json(), ensure_ascii=False)
-        root, (band,) = self._rows.vrt({**tags, LEGEND_TAG: legend_json})
+        root, (band,) = self.rows.vrt({**tags, LEGEND_TAG: legend_json})
         add_text(band, "NoDataValue", NO_CLASS)
         add_text(band, "ColorInterp", "Palette")
         add_legend(band, self.legend, self.class_pixels)

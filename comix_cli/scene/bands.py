@@ -49,9 +49,9 @@ def read_band_table(dataset: Any) -> BandTable:
     in the lists of the ENVI header, in lists among the file's tags, in GDAL's IMAGERY tags, and at
     last in the band's description. Without a unit, numbers up to 100 are taken for micrometres.
     """
-    per_band = [_lower(dataset.tags(band)) for band in dataset.indexes]
-    whole_file = {**_lower(dataset.tags()), **_lower(dataset.tags(ns="ENVI"))}
-    imagery = [_lower(dataset.tags(band, ns="IMAGERY")) for band in dataset.indexes]
+    per_band = [lower_keys(dataset.tags(band)) for band in dataset.indexes]
+    whole_file = {**lower_keys(dataset.tags()), **lower_keys(dataset.tags(ns="ENVI"))}
+    imagery = [lower_keys(dataset.tags(band, ns="IMAGERY")) for band in dataset.indexes]
     units = [_unit(tags) or _unit(whole_file) for tags in per_band]
     factors = _factors(units, _numbers("wavelength", per_band, whole_file))
     centres = _scaled(_numbers("wavelength", per_band, whole_file), factors)
@@ -71,7 +71,8 @@ def read_band_table(dataset: Any) -> BandTable:
     )
 
 
-def _lower(tags: Mapping[str, str]) -> dict[str, str]:
+def lower_keys(tags: Mapping[str, str]) -> dict[str, str]:
+    """GDAL's tags by one spelling of their names: small letters, no spaces."""
     return {key.lower().replace(" ", "_"): value for key, value in tags.items()}
 
 

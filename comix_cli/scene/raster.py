@@ -1,4 +1,4 @@
-"""Opening rasters: what a file says about itself, in our words, and its checksum.
+"""Opening rasters: what a file says about itself, in our words.
 
 Files are opened read-only, by GDAL's own names (`/vsizip/...`, `NETCDF:"file":variable`), and no
 statistics are computed, so that nothing is ever written beside an input.
@@ -6,12 +6,11 @@ statistics are computed, so that nothing is ever written beside an input.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +36,6 @@ os.environ.setdefault("CPL_VSIL_GZIP_WRITE_PROPERTIES", "NO")
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 _LOGGER = logging.getLogger("rasterio._env")
-_CHUNK_BYTES = 1 << 20
-# They change with every look at a file in a GIS, and hold no pixel.
-_UNHASHED_SUFFIXES = (".aux.xml", ".ovr", ".qml")
-_SHAPEFILE_PARTS = (".dbf", ".shx", ".prj", ".cpg")
 # NETCDF:"file":variable, with or without quotes, HDF4_EOS:EOS_GRID:"file":grid:field
 _PART = re.compile(r'[A-Za-z]\w+:(?:\w+:)*?(?:"(?P<quoted>[^"]+)"|(?P<bare>[^":]+)):.+')
 # What a sharpened HSI has among its tags.
@@ -244,49 +239,11 @@ def _flat(crs: CRS) -> CRS:
 
 def raster_files(path: str) -> list[str]:
     """The files that a raster lies in: itself, headers, sidecars, the sources of a VRT."""
-    return _dataset_files(Path(path)) if Path(path).is_file() else []
+    return dataset_files(Path(path)) if Path(path).is_file() else []
 
 
-def checksum(path: str | Path, cancelled: Callable[[], bool] = lambda: False) -> str | None:
-    """`sha256:...` over a file's bytes, read in pieces.
-
-    Where the data lie in several files (ENVI data and header, a VRT and its sources, the parts of a
-    Shapefile), the bytes of all of them, the named file first and the others in order of name;
-    statistics (`.aux.xml`), overviews and styles are left out. None for GDAL names that are no
-    local file, and where it is cancelled.
-
-    Args:
-        path: The file.
-        cancelled: Asked before every piece whether the sum is still wanted.
-    """
-    main = Path(path)
-    if not main.is_file():
-        return None
-    digest = hashlib.sha256()
-    for part in (main, *_other_parts(main)):
-        with part.open("rb") as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
-                if cancelled():
-                    return None
-                digest.update(chunk)
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _other_parts(main: Path) -> list[Path]:
-    if main.suffix.lower() == ".shp":
-        candidates = [main.with_suffix(suffix) for suffix in _SHAPEFILE_PARTS]
-    else:
-        candidates = [Path(name) for name in _dataset_files(main)]
-    return sorted(
-        part
-        for part in candidates
-        if part.is_file()
-        and not part.name.lower().endswith(_UNHASHED_SUFFIXES)
-        and not part.samefile(main)
-    )
-
-
-def _dataset_files(main: Path) -> list[str]:
+def dataset_files(main: Path) -> list[str]:
+    """The files that GDAL says a local raster lies in; none where it is no raster."""
     try:
         with _open(main) as dataset:
             return list(dataset.files)

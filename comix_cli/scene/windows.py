@@ -35,6 +35,10 @@ class Window:
         """Height and width."""
         return self.height, self.width
 
+    def moved(self, rows: int, cols: int) -> Window:
+        """The window so many pixels further down and to the right."""
+        return Window(self.row + rows, self.col + cols, self.height, self.width)
+
 
 @dataclass(frozen=True)
 class WindowPlan:

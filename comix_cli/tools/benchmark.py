@@ -18,8 +18,8 @@ from comix_cli.files import make_folder
 from comix_cli.learning.baselines import KINDS
 from comix_cli.learning.label_budget import LabelBudget
 from comix_cli.progress import EachOnce, Progress
+from comix_cli.scene.checksum import checksum
 from comix_cli.scene.grid import Grid
-from comix_cli.scene.raster import checksum
 from comix_cli.scene.stack import GridOptions
 from comix_cli.tools.benchmark_files import FILES, is_benchmark, write_summary
 from comix_cli.tools.benchmark_runs import (

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,28 +13,21 @@ import rasterio
 import torch
 
 from comix_cli.errors import UsageError
-from comix_cli.learning.device import (
-    check_number_type,
-    choose_device,
-    compute_exactly,
-    every_one,
-    free_on,
-    set_threads,
-)
-from comix_cli.learning.model_file import ModelCard, load_model
+from comix_cli.learning.device import free_on, set_threads
+from comix_cli.learning.model_file import ModelCard
 from comix_cli.mapping.budget import MB, Budget, batch_on_gpu, fit, plan_costs
 from comix_cli.mapping.predictor import Predictor
-from comix_cli.mapping.rehearsal import rehearse
 from comix_cli.progress import EachOnce, Progress
 from comix_cli.scene.cache import cache_bytes
 from comix_cli.scene.grid import Grid
+from comix_cli.scene.parts import Part, sub_plan, whole
 from comix_cli.scene.raster import raster_files
 from comix_cli.scene.stack import Stack
 from comix_cli.scene.windows import Window, WindowPlan, plan_windows
 from comix_cli.tools.inputs import SceneInputs, open_for_model, sharp_hsi_as_asked
-from comix_cli.tools.machine import available_bytes, resident_bytes, return_large_blocks
+from comix_cli.tools.loaded_model import LoadedModel, load
+from comix_cli.tools.machine import available_bytes, resident_bytes
 from comix_cli.tools.outputs import OutputOptions, bytes_per_row
-from comix_models.fuse import fuse, traced
 
 if TYPE_CHECKING:
     from comix_cli.scene.area import Area
@@ -90,141 +82,184 @@ class ClassifyOptions:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A classification that is ready to begin.
+class OpenScene:
+    """A scene whose rasters are open, and the model that is going to map it.
 
     Attributes:
         stack: The open rasters.
-        card: What the model says of itself.
-        predictors: The network, prepared for inference, once on each device.
+        model: The model.
         plan: The windows.
         size: Height and width of the windows as the network sees them.
         area: The part of the scene that is wanted; None for all of it.
-        limit: Bytes that the process may take.
-        budget: How many windows are in work at once, and the memory that takes.
         inputs: The scene, its HSI sharpened where that was asked for and done.
         sharp: What is to be sharpened; None where nothing is.
     """
 
     stack: Stack
-    card: ModelCard
-    predictors: tuple[Predictor, ...]
+    model: LoadedModel
     plan: WindowPlan
     size: tuple[int, int]
     area: Area | None
-    limit: int
-    budget: Budget
     inputs: SceneInputs
     sharp: SharpHsi | None = None
 
+    @property
+    def card(self) -> ModelCard:
+        """What the model says of itself."""
+        return self.model.card
+
+
+@dataclass(frozen=True)
+class Job:
+    """A classification that is ready to begin.
+
+    Attributes:
+        scene: What is classified.
+        part: The pixels that are wanted, and the windows that they take.
+        predictors: The network, prepared for inference, once on each device.
+        limit: Bytes that the process may take.
+        budget: How many windows are in work at once, and the memory that takes.
+    """
+
+    scene: OpenScene
+    part: Part
+    predictors: tuple[Predictor, ...]
+    limit: int
+    budget: Budget
+
 
 @contextmanager
-def prepared(options: ClassifyOptions, progress: Progress, *, dry: bool = False) -> Iterator[Job]:
+def prepared(
+    options: ClassifyOptions,
+    progress: Progress,
+    *,
+    dry: bool = False,
+    loaded: LoadedModel | None = None,
+) -> Iterator[Job]:
     """Open the inputs, load the model, plan windows and memory.
 
     Args:
         options: What is asked for.
         progress: Who watches.
         dry: Nothing is going to be done, so an HSI that is still to be sharpened is taken as it is.
+        loaded: The model, where it has been loaded before as the options say; None loads it.
 
     Raises:
         ComixError: An input cannot be used, an output could not be written, or the memory allowed
             does not suffice.
     """
-    _check_outputs(options)
-    predictor, card = _loaded(options)
+
+    def check(scene: OpenScene) -> None:
+        spare_sharp(options, scene)
+        budget_of(options, scene, whole(scene.plan))
+
+    check_outputs(options)
+    with (
+        opened(options, progress, check, dry=dry, loaded=loaded) as scene,
+        ready(options, scene, whole(scene.plan)) as job,
+    ):
+        yield job
+
+
+@contextmanager
+def opened(
+    options: ClassifyOptions,
+    progress: Progress,
+    check: Callable[[OpenScene], object],
+    *,
+    dry: bool = False,
+    loaded: LoadedModel | None = None,
+) -> Iterator[OpenScene]:
+    """Open the inputs, load the model, plan windows.
+
+    Args:
+        options: What is asked for; its outputs play no part.
+        progress: Who watches.
+        check: Is shown the scene before anything long begins, to raise what is wrong with it.
+        dry: As for `prepared`.
+        loaded: As for `prepared`.
+
+    Raises:
+        ComixError: An input cannot be used.
+    """
+    set_threads(options.threads)
+    model = loaded or load(options.model, options.device, options.precision)
     # What has been said of the HSI as it is would be said of the sharp one again.
     told = EachOnce(progress)
     sharp = sharp_hsi_as_asked(options.inputs, told)
     inputs = options.inputs
     if sharp is not None:
-        options.outputs.check([str(sharp.kept)])
         if not (sharp.is_there or dry):
             # A mistake should not wait for the sharpening.
-            with _laid_out(options, inputs, card, predictor, told):
-                pass
+            with _laid_out(options, inputs, model, told, sharp) as scene:
+                check(scene)
             sharp.make(told)
         inputs = sharp.scene if sharp.is_there else inputs
-    with _laid_out(options, inputs, card, predictor, told) as job:
-        predictors = _on_every_device(options, job)
-        with rasterio.Env(GDAL_CACHEMAX=job.budget.cache):
-            yield replace(job, predictors=predictors, sharp=sharp)
+    with _laid_out(options, inputs, model, told, sharp) as scene:
+        check(scene)
+        yield scene
 
 
-def _check_outputs(options: ClassifyOptions) -> None:
+@contextmanager
+def ready(options: ClassifyOptions, scene: OpenScene, part: Part) -> Iterator[Job]:
+    """All that it takes to compute a part of a scene.
+
+    Raises:
+        UsageError: The memory allowed does not suffice.
+    """
+    budget, limit = budget_of(options, scene, part)
+    bands, *channels = scene.stack.channels
+    predictors = scene.model.predictors(
+        bands, sum(channels), scene.size[0], compiled=options.compile
+    )
+    with rasterio.Env(GDAL_CACHEMAX=budget.cache):
+        yield Job(scene, part, predictors, limit, budget)
+
+
+def check_outputs(options: ClassifyOptions) -> None:
+    """Refuse outputs that could not be written.
+
+    Raises:
+        OutputError: One cannot be written, or is an input.
+        UsageError: They cannot be meant.
+    """
     read = [*options.inputs.paths, str(options.model)]
     # A VRT is one file, and what it shows of others is read as well.
     read += [name for path in options.inputs.paths for name in raster_files(path)]
     options.outputs.check(read if options.mask is None else [*read, options.mask])
 
 
-def _loaded(options: ClassifyOptions) -> tuple[Predictor, ModelCard]:
-    """The model, ready to predict, and what it says of itself."""
-    return_large_blocks()
-    device = choose_device(options.device)
-    number_type = check_number_type(options.precision, device)
-    set_threads(options.threads)
-    if number_type == torch.float32:
-        compute_exactly()
-    network, card = load_model(options.model, device)
-    return Predictor(fuse(network), len(card.legend), device, number_type), card
+def spare_sharp(options: ClassifyOptions, scene: OpenScene) -> None:
+    """Refuse outputs that would replace the sharp HSI that is kept for a scene.
+
+    Raises:
+        OutputError: One would.
+    """
+    if scene.sharp is not None:
+        options.outputs.check([str(scene.sharp.kept)])
 
 
 @contextmanager
 def _laid_out(
     options: ClassifyOptions,
     inputs: SceneInputs,
-    card: ModelCard,
-    predictor: Predictor,
+    model: LoadedModel,
     progress: Progress,
-) -> Iterator[Job]:
-    """The job, planned for a scene and tried out on one window.
+    sharp: SharpHsi | None,
+) -> Iterator[OpenScene]:
+    """A scene, its windows planned.
 
     Raises:
         ComixError: It cannot be done.
     """
+    card = model.card
     with open_for_model(inputs, card, progress) as stack:
         _warn_about_scale(stack.grid, card, progress)
         _warn_about_values(stack, card, progress)
         area = _area(options, stack.grid, progress)
         side = card.window if options.window is None else options.window
         plan = _plan(options, card, side, stack.grid)
-        bands, *channels = stack.channels
-        forward = rehearse(
-            predictor, bands, sum(channels), side, fixed=card.spec.window, compiled=options.compile
-        )
-        limit = _limit(options.ram)
-        devices = every_one(predictor.device)
-        budget = _budget(options, stack, card, devices, plan, side, forward, limit)
-        yield Job(stack, card, (predictor,), plan, (side, side), area, limit, budget, inputs)
-
-
-def _on_every_device(options: ClassifyOptions, job: Job) -> tuple[Predictor, ...]:
-    """The predictor of a job as it is going to compute, once for each device."""
-    (predictor,) = job.predictors
-    first, *others = every_one(predictor.device)
-    if not options.compile:
-        bands, *channels = job.stack.channels
-        predictor = _without_python(predictor, bands, sum(channels), job.size[0])
-    copies = (_copied(predictor, other, options) for other in others)
-    return replace(predictor, device=first), *copies
-
-
-def _without_python(predictor: Predictor, bands: int, channels: int, side: int) -> Predictor:
-    """The predictor with its network as one graph, where that is worth it."""
-    if predictor.device.type != "cpu" or predictor.number_type != torch.float32:
-        return predictor
-    shapes = [count for count in (bands, channels) if count]
-    inputs = [torch.zeros(1, count, side, side) for count in shapes]
-    return replace(predictor, network=traced(predictor.network, *inputs))
-
-
-def _copied(predictor: Predictor, device: torch.device, options: ClassifyOptions) -> Predictor:
-    """The predictor once more, on another device."""
-    network = copy.deepcopy(predictor.network).to(device)
-    if options.compile:
-        network.compile()
-    return replace(predictor, network=network, device=device)
+        yield OpenScene(stack, model, plan, (side, side), area, inputs, sharp)
 
 
 def _warn_about_values(stack: Stack, card: ModelCard, progress: Progress) -> None:
@@ -263,42 +298,44 @@ def _limit(ram: int | None) -> int:
     return resident_bytes() + int(SHARE_OF_FREE * available_bytes())
 
 
-def _budget(
-    options: ClassifyOptions,
-    stack: Stack,
-    card: ModelCard,
-    devices: tuple[torch.device, ...],
-    plan: WindowPlan,
-    side: int,
-    forward: int,
-    limit: int,
-) -> Budget:
+def budget_of(options: ClassifyOptions, scene: OpenScene, part: Part) -> tuple[Budget, int]:
+    """What a part of a scene takes, and the bytes that it may take.
+
+    Raises:
+        UsageError: The memory allowed does not suffice.
+    """
+    stack, side, classes = scene.stack, scene.size[0], len(scene.card.legend)
+    plan = sub_plan(scene.plan, part)
+    bands, *others = stack.channels
+    channels = sum(stack.channels)
+    forward = scene.model.forward_bytes(bands, sum(others), side, compiled=options.compile)
+    limit, devices = _limit(options.ram), scene.model.devices
     on_cpu = devices[0].type == "cpu"
     costs = plan_costs(
         plan,
-        (side, side),
-        channels=sum(stack.channels),
+        scene.size,
+        channels=channels,
         bands_read=stack.bands_read,
-        classes=len(card.legend),
-        row_bytes=bytes_per_row(options.outputs, stack.grid, card.legend),
+        classes=classes,
+        row_bytes=bytes_per_row(options.outputs, stack.grid.part(part.own), scene.card.legend),
         base=resident_bytes() + (GRAPH if on_cpu else 0),
         forward=forward if on_cpu else 0,
-        cache=cache_bytes(stack, plan.window[0]),
+        cache=cache_bytes(stack, plan.window[0], plan.shape[1]),
         on_gpu=not on_cpu,
     )
     if on_cpu:
-        return fit(costs, torch.get_num_threads(), 1, limit)
+        return fit(costs, torch.get_num_threads(), 1, limit), limit
     free = min(free_on(device) for device in devices)
     batch = options.batch_size or batch_on_gpu(
         free,
         forward,
         plan,
-        (side, side),
-        channels=sum(stack.channels),
-        classes=len(card.legend),
+        scene.size,
+        channels=channels,
+        classes=classes,
         devices=len(devices),
     )
-    return fit(costs, len(devices), batch, limit)
+    return fit(costs, len(devices), batch, limit), limit
 
 
 def _plan(options: ClassifyOptions, card: ModelCard, window: int, grid: Grid) -> WindowPlan:

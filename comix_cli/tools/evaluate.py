@@ -20,9 +20,9 @@ from comix_cli.files import check_writable, write_atomic_text
 from comix_cli.mapping.map_file import MapFile, open_map
 from comix_cli.mapping.writer import FIELD_TAG
 from comix_cli.progress import Progress
+from comix_cli.scene.checksum import checksum
 from comix_cli.scene.grid import Grid, crs_label, ground_size_m
 from comix_cli.scene.labels import Reference
-from comix_cli.scene.raster import checksum
 from comix_cli.tools.class_names import check_class_map, read_class_map, reference_codes
 from comix_cli.tools.comparison import Comparison
 from comix_cli.tools.evaluation_words import (

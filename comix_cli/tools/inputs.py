@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from comix_cli.errors import InputError, RasterError, UsageError, counted
 from comix_cli.learning.model_file import InputRecord, ModelCard
 from comix_cli.progress import Progress, Silent
-from comix_cli.scene.raster import RasterInfo, checksum
+from comix_cli.scene.checksum import checksum
+from comix_cli.scene.raster import RasterInfo
 from comix_cli.scene.stack import GridOptions, SourceSpec, Stack, open_stack
 from comix_cli.tools.alignment import offset
 from comix_cli.tools.band_match import match_bands

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,13 @@ from comix_cli.files import (
     output_errors,
     partial_folder,
     publish_all,
+    settle,
     sidecar,
 )
 from comix_cli.mapping.cog import check_creation_options
 from comix_cli.mapping.qgis import style_path
 from comix_cli.mapping.quicklook import write_quicklook
+from comix_cli.mapping.row_file import RowFile
 from comix_cli.mapping.score_file import ScoreWriter, open_score_rows, score_dtype
 from comix_cli.mapping.scores import class_codes, confidence, entropy, normalised
 from comix_cli.mapping.sieve import parse_area, pixels_of_area
@@ -35,6 +38,10 @@ from comix_cli.mapping.writer import (
 from comix_cli.progress import Progress, Task
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.legend import Legend
+from comix_cli.scene.windows import Window
+
+if TYPE_CHECKING:
+    from comix_cli.learning.model_file import ModelCard
 
 Scores = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -55,6 +62,8 @@ class OutputOptions:
             metres, or with a unit (`0.5ha`, `20px`).
         polygons: The map as polygons, a GeoPackage.
         quicklook: A picture of the map, a PNG.
+        stac: The map as a STAC item, JSON; beside it the item of the model, `.model.json`.
+        stac_id: The id of that item; None for what the map is called.
         creation_options: GDAL creation options of the GeoTIFFs, such as `COMPRESS=ZSTD`.
         overwrite: Replace what exists.
     """
@@ -67,6 +76,8 @@ class OutputOptions:
     min_area: str | None = None
     polygons: Path | None = None
     quicklook: Path | None = None
+    stac: Path | None = None
+    stac_id: str | None = None
     creation_options: Mapping[str, str] = field(default_factory=dict)
     overwrite: bool = False
 
@@ -95,6 +106,13 @@ class OutputOptions:
         """Every output, the map first."""
         return [self.map, *(path for _, path, _ in self._others())]
 
+    @property
+    def model_item(self) -> Path | None:
+        """The STAC item of the model, beside the one of the map; None without that."""
+        if self.stac is None:
+            return None
+        return self.stac.parent / f"{self.stac.stem}.model{self.stac.suffix}"
+
     def _others(self) -> list[tuple[str, Path, tuple[str, ...]]]:
         """What every output but the map is called, its path, and how that may end."""
         asked = (
@@ -103,6 +121,8 @@ class OutputOptions:
             ("entropy", self.entropy, _TIFF),
             ("polygons", self.polygons, (".gpkg",)),
             ("quicklook", self.quicklook, (".png",)),
+            ("STAC item", self.stac, (".json",)),
+            ("STAC item of the model", self.model_item, (".json",)),
         )
         return [(what, path, suffixes) for what, path, suffixes in asked if path is not None]
 
@@ -163,6 +183,30 @@ class Outputs:
             with output_errors(score.target):
                 score.writer.write_rows(row, score.compute(shares), valid)
 
+    @property
+    def files(self) -> dict[str, tuple[Path, RowFile]]:
+        """Targets and their files of rows by what they hold: `map`, and the scores asked for."""
+        scores = {each.writer.content: (each.target, each.writer.rows) for each in self._scores}
+        return {"map": (self._target, self._map.rows), **scores}
+
+    def write_stored(self, content: str, place: Window, values: NDArray[Any]) -> None:
+        """Write a block `(bands, h, w)` of one of the files as it is stored; nothing is counted.
+
+        Raises:
+            OutputError: The disk is full, or fails.
+        """
+        target, rows = self.files[content]
+        with output_errors(target):
+            rows.write_block(place.row, place.col, values)
+
+    def add_counts(self, counts: Sequence[int]) -> None:
+        """Count the pixels of a part of the map that came as it is stored.
+
+        Args:
+            counts: Pixels of each code, from 0 on, as `counts`.
+        """
+        self.counts += np.asarray(counts, np.int64)
+
 
 @contextmanager
 def open_outputs(
@@ -171,6 +215,8 @@ def open_outputs(
     legend: Legend,
     tags: Callable[[], Mapping[str, str]],
     progress: Progress,
+    *,
+    card: ModelCard | None = None,
 ) -> Iterator[Outputs]:
     """Write all outputs: together, the map last, when the block ends well, or none of them.
 
@@ -180,6 +226,7 @@ def open_outputs(
         legend: The classes.
         tags: Asked for provenance, written as TIFF metadata, after the last row.
         progress: Told of what follows the last row.
+        card: What the model says of itself; a STAC item needs it.
 
     Yields:
         What takes the rows; every row must have been written at the end.
@@ -194,12 +241,41 @@ def open_outputs(
         check_creation_options(
             folders[options.map], options.creation_options, _kinds(options, legend)
         )
-        with output_errors(options.map):
-            writer = stack.enter_context(open_map_rows(folders[options.map], grid, legend))
-        scores = [*_open_scores(options, grid, legend, folders, stack)]
+        writer, scores = _open_rows(options, grid, legend, folders, stack)
         yield Outputs(options.map, writer, scores)
-        finished = _finish(options, writer, scores, tags(), folders, progress)
+        finished = _finish(options, writer, scores, tags(), card, folders, progress)
         publish_all(finished, stale_files(finished))
+
+
+@contextmanager
+def open_stored(options: OutputOptions, grid: Grid, legend: Legend) -> Iterator[Outputs]:
+    """As `open_outputs` of map and scores, but what appears are the bare rows as they are stored.
+
+    Raises:
+        OutputError: A file cannot be written, or the disk is full.
+    """
+    with ExitStack() as stack:
+        outputs = Outputs(
+            options.map,
+            *_open_rows(options, grid, legend, _partial_folders(options, stack), stack),
+        )
+        yield outputs
+        for target, rows in outputs.files.values():
+            with output_errors(target):
+                rows.flush()
+                settle(rows.path)
+        publish_all([(rows.path, target) for target, rows in outputs.files.values()])
+
+
+def check_creation(options: OutputOptions, legend: Legend) -> None:
+    """Refuse GDAL creation options that cannot be meant, before long work begins.
+
+    Raises:
+        OutputError: The map's folder cannot be written to.
+        UsageError: GDAL refuses one.
+    """
+    with partial_folder(options.map) as folder:
+        check_creation_options(folder, options.creation_options, _kinds(options, legend))
 
 
 def bytes_per_row(options: OutputOptions, grid: Grid, legend: Legend) -> int:
@@ -215,6 +291,19 @@ def bytes_per_row(options: OutputOptions, grid: Grid, legend: Legend) -> int:
 def _partial_folders(options: OutputOptions, stack: ExitStack) -> dict[Path, Path]:
     """A hidden folder beside each output, to be renamed from."""
     return {target: stack.enter_context(partial_folder(target)) for target in options.paths()}
+
+
+def _open_rows(
+    options: OutputOptions,
+    grid: Grid,
+    legend: Legend,
+    folders: Mapping[Path, Path],
+    stack: ExitStack,
+) -> tuple[MapWriter, list[_ScoreOutput]]:
+    """What takes the rows of the map, and of each file of scores."""
+    with output_errors(options.map):
+        writer = stack.enter_context(open_map_rows(folders[options.map], grid, legend))
+    return writer, [*_open_scores(options, grid, legend, folders, stack)]
 
 
 def _asked_scores(
@@ -260,6 +349,7 @@ def _finish(
     writer: MapWriter,
     scores: list[_ScoreOutput],
     tags: Mapping[str, str],
+    card: ModelCard | None,
     folders: Mapping[Path, Path],
     progress: Progress,
 ) -> Published:
@@ -275,7 +365,12 @@ def _finish(
                 before += score.writer.finish(place, tags, options.creation_options)
             task.advance()
         before += _draw(options, writer, finished[-1][0], folders, task)
-    return [*before, *finished]
+        finished = [*before, *finished]
+        if card is not None and options.stac is not None:
+            items = _describe(options, writer, tags, card, finished, folders, progress)
+            finished = [*items, *finished]
+            task.advance(2)
+    return finished
 
 
 def _finish_map(options: OutputOptions, writer: MapWriter, tags: Mapping[str, str]) -> Published:
@@ -308,6 +403,28 @@ def _draw(
             write_quicklook(finished_map, drawn[-1][0], title=options.map.stem)
         task.advance()
     return drawn
+
+
+def _describe(
+    options: OutputOptions,
+    writer: MapWriter,
+    tags: Mapping[str, str],
+    card: ModelCard,
+    finished: Published,
+    folders: Mapping[Path, Path],
+    progress: Progress,
+) -> Published:
+    """The STAC items of a finished map and of its model."""
+    from comix_cli.tools.stac_item import MadeMap, write_items  # noqa: PLC0415  # rarely asked for
+
+    assert options.stac is not None
+    assert options.model_item is not None
+    counts = writer.counts.tolist()
+    made = MadeMap(options, writer.grid, writer.legend, counts, tags, card, finished)
+    places = [_place(target, folders) for target in (options.stac, options.model_item)]
+    with output_errors(options.stac):
+        write_items(made, places[0][0], places[1][0], progress)
+    return places
 
 
 def _place(target: Path, folders: Mapping[Path, Path]) -> tuple[Path, Path]:

@@ -18,10 +18,10 @@ from comix_cli.accuracy.mcnemar import PairedCounts
 from comix_cli.errors import ComixError, InputError
 from comix_cli.mapping.map_file import MapFile, open_map, read_map
 from comix_cli.progress import Progress, Silent
+from comix_cli.scene.checksum import checksum
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.labels import Reference
 from comix_cli.scene.legend import NO_CLASS
-from comix_cli.scene.raster import checksum
 from comix_cli.scene.windows import Window
 from comix_cli.tools.class_names import reference_codes
 from comix_cli.tools.map_totals import count_map

@@ -21,7 +21,7 @@ from comix_cli.mapping.map_file import open_map
 from comix_cli.mapping.population import Population
 from comix_cli.progress import Progress
 from comix_cli.scene.area import read_area
-from comix_cli.scene.raster import checksum
+from comix_cli.scene.checksum import checksum
 from comix_cli.tools.expected_accuracy import ExpectedAccuracy
 from comix_cli.tools.provenance import timestamp, versions
 from comix_cli.tools.sample_file import Stratum, sample_frame, write_sample

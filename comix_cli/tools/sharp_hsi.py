@@ -13,7 +13,8 @@ from comix_cli import __version__
 from comix_cli.errors import InputError, UsageError
 from comix_cli.files import make_folder, partial_folder
 from comix_cli.progress import Progress, Silent
-from comix_cli.scene.raster import checksum, describe, inspect_raster, open_raster
+from comix_cli.scene.checksum import checksum
+from comix_cli.scene.raster import describe, inspect_raster, open_raster
 from comix_cli.scene.stack import usable_bands
 from comix_cli.sharpening.pair import open_pair
 from comix_cli.tools.band_match import spectrum_of

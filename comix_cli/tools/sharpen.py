@@ -19,7 +19,7 @@ from comix_cli.learning.device import set_threads
 from comix_cli.mapping.cog import check_creation_options, copy_to_cog, merged_options, with_sidecar
 from comix_cli.mapping.writer import stale_files
 from comix_cli.progress import Progress
-from comix_cli.scene.raster import checksum
+from comix_cli.scene.checksum import checksum
 from comix_cli.scene.windows import tile_windows
 from comix_cli.sharpening.bicubic import Bicubic
 from comix_cli.sharpening.budget import Budget

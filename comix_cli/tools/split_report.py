@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from comix_cli.errors import counted, metres
 from comix_cli.scene.apart import Distance
+from comix_cli.scene.checksum import checksum
 from comix_cli.scene.grid import crs_label
 from comix_cli.scene.pieces import Pieces, dimensions, measures
-from comix_cli.scene.raster import checksum
 from comix_cli.scene.split import Split
 from comix_cli.scene.variogram import Variogram
 from comix_cli.tools.provenance import plain, timestamp, versions

@@ -24,9 +24,9 @@ from comix_cli.learning.run_log import check_log
 from comix_cli.learning.samples import LabelIndex, sample_values
 from comix_cli.learning.steps import chips_of_each
 from comix_cli.progress import EachOnce, Progress
+from comix_cli.scene.checksum import checksum
 from comix_cli.scene.labels import Reference
 from comix_cli.scene.legend import Legend
-from comix_cli.scene.raster import checksum
 from comix_cli.scene.stack import BlockReader, Stack
 from comix_cli.tools.fitting import Fitted, Keeping, Lesson, fit_at_once, learn
 from comix_cli.tools.inputs import (

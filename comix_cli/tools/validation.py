@@ -26,11 +26,11 @@ from comix_cli.learning.samples import (
 )
 from comix_cli.learning.validation import Validator
 from comix_cli.progress import Progress
+from comix_cli.scene.checksum import checksum
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.labels import Reference
 from comix_cli.scene.legend import Legend
 from comix_cli.scene.pixel_rule import CENTRES, PixelRule
-from comix_cli.scene.raster import checksum
 from comix_cli.scene.stack import BlockReader
 from comix_cli.scene.vector import is_raster_file
 from comix_cli.scene.windows import Window

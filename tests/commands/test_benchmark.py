@@ -193,7 +193,7 @@ def test_an_interrupted_benchmark_keeps_what_is_trained(
         stopped = bench(copied, *one)
     assert stopped.code == 130
     assert stopped.err.endswith(
-        "interrupted; d keeps what has been trained: the same command goes on\n"
+        "interrupted; d keeps what has been done: the same command goes on\n"
     )
     model = copied / "d" / "random-forest" / "seed-0" / "model.safetensors"
     trained = model.stat().st_mtime_ns

@@ -19,7 +19,7 @@ from scipy import stats
 from shapely.geometry import Point, box
 
 from comix_cli.accuracy.confusion import Accuracy, confusion_matrix
-from comix_cli.scene.raster import checksum
+from comix_cli.scene.checksum import checksum
 
 SIDE = 30
 NAMES = ("grass", "roof", "tree")

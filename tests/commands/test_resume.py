@@ -102,8 +102,7 @@ def test_who_interrupts_a_training_is_told_that_it_can_be_gone_on_with(
     assert found == code, error
     assert not (scene / output).exists()
     assert [line for line in error.splitlines() if line] == [
-        f"Error: {word}; {checkpoint.name} keeps what has been trained: give --resume to go on "
-        "with it"
+        f"Error: {word}; {checkpoint.name} keeps what has been done: give --resume to go on with it"
     ]
 
 

@@ -82,6 +82,40 @@ def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
         read_card(tmp_path / "nothing.safetensors")
 
 
+def test_what_is_in_a_file_is_as_good_as_the_file(saved: Path) -> None:
+    data = saved.read_bytes()
+    saved.unlink()
+    network, found = load_model(saved, CPU, data)
+    assert found == card()
+    torch.manual_seed(0)
+    for name, tensor in build_model(card().spec).state_dict().items():
+        torch.testing.assert_close(network.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_what_is_in_a_truncated_file_is_refused_by_its_name(saved: Path, keep: int) -> None:
+    data = saved.read_bytes()[:keep]
+    saved.unlink()
+    with pytest.raises(ModelFileError, match=r"model\.safetensors: .*truncated"):
+        load_model(saved, CPU, data)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\x02\0\0\0\0\0\0\0{}", "not one that comix wrote"),
+        (b"\x02\0\0\0\0\0\0\0[]", "not a model file"),
+        (b"\x02\0\0\0\0\0\0\0{}x", "not a model file"),
+        (b"\xff" * 40, "not a model file"),
+        (b"PK\x03\x04 a zipped pickle", "not a model file"),
+        (b'\x17\0\0\0\0\0\0\0{"__metadata__": "text"}', "not a model file"),
+    ],
+)
+def test_bytes_of_something_else_are_refused(tmp_path: Path, data: bytes, message: str) -> None:
+    with pytest.raises(ModelFileError, match=message):
+        load_model(tmp_path / "far.safetensors", CPU, data)
+
+
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
 def test_a_truncated_file_is_refused(saved: Path, keep: int) -> None:
     saved.write_bytes(saved.read_bytes()[:keep])

@@ -26,6 +26,7 @@ from rasterio.features import sieve
 from comix_cli.errors import OutputError, UsageError
 from comix_cli.mapping import cog, finish
 from comix_cli.mapping.map_file import newest_map, open_map
+from comix_cli.mapping.scores import entropy, normalised
 from comix_cli.progress import Silent
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.legend import Legend
@@ -111,6 +112,18 @@ def test_float_scores_are_the_scores_themselves(tmp_path: Path) -> None:
         shares = dataset.read()
     assert np.isnan(shares[:, ~valid]).all()
     np.testing.assert_allclose(shares[:, valid], probabilities[:, valid], atol=1e-6)
+
+
+def test_shares_of_a_pixel_do_not_depend_on_the_pixels_beside_it() -> None:
+    rng = np.random.default_rng(4)
+    probabilities = rng.random((40, 30, 20), np.float32)
+    expected = normalised(probabilities)
+    for row, col in ((0, 0), (7, 3), (29, 19)):
+        alone = normalised(probabilities[:, row : row + 1, col : col + 1])
+        assert alone.tobytes() == expected[:, row, col].tobytes()
+    right = normalised(probabilities[:, 3:, 11:])
+    assert right.tobytes() == expected[:, 3:, 11:].tobytes()
+    assert entropy(right).tobytes() == entropy(expected)[3:, 11:].tobytes()
 
 
 def test_scores_carry_names_and_provenance_and_are_no_maps(tmp_path: Path) -> None:

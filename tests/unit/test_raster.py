@@ -23,7 +23,8 @@ from scenes import write_raster, write_vector
 from shapely import Point
 
 from comix_cli.errors import RasterError, UsageError
-from comix_cli.scene.raster import checksum, inspect_raster, open_raster, plain_crs
+from comix_cli.scene.checksum import checksum
+from comix_cli.scene.raster import inspect_raster, open_raster, plain_crs
 
 # A test runner sets the filters of warnings anew; what comix does is seen in a process of its own.
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
