@@ -1,9 +1,10 @@
 """`comix.toml`: a folder's defaults for every option.
 
 `[scene]` and `[compute]` speak to every command that has such options; `[split]`, `[train]`,
-`[classify]`, `[sample]`, `[evaluate]` and `[benchmark]` to that command alone, but that the map of
-`[evaluate]` is also the one to sample, and a benchmark trains its methods as `[train]` says and
-judges them by the ground truth of `[evaluate]`.
+`[classify]`, `[sample]`, `[evaluate]`, `[benchmark]` and `[batch]` to that command alone, but that
+the map of `[evaluate]` is also the one to sample, a benchmark trains its methods as `[train]` says
+and judges them by the ground truth of `[evaluate]`, and a batch does with each scene as the section
+of its command says.
 Keys are the long names of the options, with `-` or `_`. What is given on the command line wins.
 Paths are relative to the folder of the file, which is the folder that comix runs in.
 """
@@ -18,7 +19,7 @@ from typing import Any
 from comix_cli.errors import InputError, UsageError
 
 FILE_NAME = "comix.toml"
-COMMANDS = ("split", "train", "classify", "sample", "evaluate", "benchmark")
+COMMANDS = ("split", "train", "classify", "sample", "evaluate", "benchmark", "batch")
 SCENE_KEYS = ("hsi", "x", "dtm", "src_crs", "resampling", "like", "res", "dst_crs", "bounds")
 COMPUTE_KEYS = ("device", "threads", "batch_size")
 TRUTH_KEYS = ("gt", "field", "layer", "gt_crs", "all_touched", "min_coverage")
@@ -66,6 +67,7 @@ def read_project(folder: Path) -> Defaults:
         "sample": _renamed({**of_map, **sections.get("sample", {})}, "map", "map_path"),
         "evaluate": _renamed(evaluate, "map", "map_path"),
         "benchmark": {**scene, **machine, **common, **judges, **sections.get("benchmark", {})},
+        "batch": sections.get("batch", {}),
     }
 
 

@@ -27,7 +27,7 @@ EXIT_BROKEN_PIPE = 141
 # In the order of the work. Modules are imported when they are asked for: torch takes seconds.
 COMMANDS = (
     "demo", "import", "init", "split", "sharpen", "train", "classify", "sample", "evaluate",
-    "compare", "benchmark", "info",
+    "compare", "benchmark", "batch", "info",
 )  # fmt: skip
 
 

@@ -19,10 +19,11 @@ from comix_cli.commands.options import (
     scene_options,
 )
 from comix_cli.commands.output_options import output_options, output_settings
-from comix_cli.errors import ModelFileError
+from comix_cli.errors import ModelFileError, UsageError
 
 if TYPE_CHECKING:
     from comix_cli.tools.classify import ClassifyReport, Forecast
+    from comix_cli.tools.classify_job import ClassifyOptions
     from comix_cli.tools.sharp_hsi import SharpHsi
 
 DEFAULT_MODEL = Path("model.safetensors")
@@ -81,20 +82,29 @@ def command(state: CommonState, /, **values: Any) -> None:
     \b
     comix classify hsi.tif lidar.tif -o map.tif
     """
-    from comix_cli.tools.classify import ClassifyOptions, classify, forecast
+    from comix_cli.tools.classify import classify, forecast
 
     dry_run = values.pop("dry_run")
-    if values["mask_layer"] is not None and values["mask"] is None:
-        raise click.UsageError("--mask-layer: there is no --mask")
-    options = ClassifyOptions(
-        inputs=scene_inputs(values), outputs=output_settings(values), **values
-    )
+    options = classify_options(values)
     if dry_run:
         _print_forecast(forecast(options, state.display()))
         return
     report = classify(options, state.display())
     if state.verbosity >= 0:
         _say_what_came(report)
+
+
+def classify_options(values: dict[str, Any]) -> ClassifyOptions:
+    """The options of a classification as a value.
+
+    Raises:
+        UsageError: They contradict each other.
+    """
+    from comix_cli.tools.classify_job import ClassifyOptions
+
+    if values["mask_layer"] is not None and values["mask"] is None:
+        raise UsageError("--mask-layer: there is no --mask", remedy="give one, or leave it out")
+    return ClassifyOptions(inputs=scene_inputs(values), outputs=output_settings(values), **values)
 
 
 def _say_what_came(report: ClassifyReport) -> None:

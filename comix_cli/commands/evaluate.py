@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from comix_cli.commands.options import (
 )
 from comix_cli.commands.show_report import print_report
 from comix_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from comix_cli.tools.evaluate import EvaluateOptions
 
 
 @click.command("evaluate", cls=ProjectCommand, short_help="Compare a map with ground truth.")
@@ -60,27 +63,17 @@ def command(state: CommonState, /, **values: Any) -> None:
     """
     from comix_cli.accuracy.report_text import to_csv_text, to_json_text
     from comix_cli.tools.evaluate import (
-        EvaluateOptions,
         check_report_paths,
         check_threshold,
         evaluate,
-        is_page,
         write_report,
     )
 
     as_json, as_csv = values.pop("as_json"), values.pop("as_csv")
     if as_json and as_csv:
         raise UsageError("--json and --csv both want stdout", remedy="leave one out, or use -o")
-    values["gt"] = values["gt"] or values["design"]
-    if values["gt"] is None:
-        raise click.UsageError(
-            "give ground truth with --gt, or an interpreted sample with --design"
-        )
     least, overwrite = values.pop("min_oa"), values.pop("overwrite")
-    asked = {"-o": values.pop("output"), "--report": values.pop("report")}
-    wanted = {option: path for option, path in asked.items() if path is not None}
-    picture = any(is_page(path) for path in wanted.values())
-    options = EvaluateOptions(truth=ground_truth(values), picture=picture, **values)
+    options, wanted = evaluate_options(values)
     check_report_paths(wanted, options, overwrite=overwrite)
     found = evaluate(options, state.display())
     for path in wanted.values():
@@ -95,3 +88,22 @@ def command(state: CommonState, /, **values: Any) -> None:
         if state.verbosity >= 0:
             say(f"compared {options.map_path} with {options.truth.path}")
     check_threshold(document, least)
+
+
+def evaluate_options(values: dict[str, Any]) -> tuple[EvaluateOptions, dict[str, Path]]:
+    """The options of an evaluation as a value, and the reports to write by their options.
+
+    Raises:
+        UsageError: There is no ground truth, or options contradict each other.
+    """
+    from comix_cli.tools.evaluate import EvaluateOptions, is_page
+
+    values["gt"] = values["gt"] or values["design"]
+    if values["gt"] is None:
+        raise click.UsageError(
+            "give ground truth with --gt, or an interpreted sample with --design"
+        )
+    asked = {"-o": values.pop("output"), "--report": values.pop("report")}
+    wanted = {option: path for option, path in asked.items() if path is not None}
+    picture = any(is_page(path) for path in wanted.values())
+    return EvaluateOptions(truth=ground_truth(values), picture=picture, **values), wanted

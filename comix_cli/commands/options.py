@@ -27,7 +27,7 @@ RESAMPLINGS = (
     "med", "q1", "q3",
 )  # fmt: skip
 # GDAL names such as NETCDF:"a=b.nc":v have a colon before any equals sign.
-_NAMED = re.compile(r"([A-Za-z_][\w-]*)=(.+)")
+NAMED_FILE = re.compile(r"([A-Za-z_][\w-]*)=(.+)")
 
 
 @dataclass
@@ -50,7 +50,7 @@ class CommonState:
         if self.kept is None or not self.kept[0].exists():
             return "nothing half done is left"
         path, how = self.kept
-        return f"{path} keeps what has been trained: {how}"
+        return f"{path} keeps what has been done: {how}"
 
     def display(self) -> Display:
         """Where progress and warnings are shown: once, however many processes work together."""
@@ -307,7 +307,7 @@ def scene_inputs(values: dict[str, Any]) -> SceneInputs:
 
 def _named(text: str) -> tuple[str, str]:
     """Name and path of `NAME=FILE`; no name where there is none, or where a file is called so."""
-    found = _NAMED.fullmatch(text)
+    found = NAMED_FILE.fullmatch(text)
     if found is None or Path(text).exists():
         return "", text
     return found.group(1), found.group(2)

@@ -13,6 +13,8 @@ from pathlib import Path
 # Of <malloc.h>.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _LARGE_BLOCK = 16 << 20
+# A run takes no more of the memory that is free, unless it is told otherwise.
+SHARE_OF_FREE = 0.8
 _STATM = Path("/proc/self/statm")
 
 
@@ -44,6 +46,11 @@ def available_bytes(root: Path = Path("/")) -> int:
         root: Where `proc` and `sys` are.
     """
     return min([_free_bytes(root), *_left_in_groups(root)])
+
+
+def share_of_memory(processes: int) -> int:
+    """Bytes that each of some processes may take, so that all together leave some free."""
+    return int(SHARE_OF_FREE * available_bytes()) // processes
 
 
 def _free_bytes(root: Path) -> int:

@@ -13,6 +13,8 @@ import pytest
 import sharp
 from benches import SCENE, TWO
 from cli import comix
+from huge import TABLE, as_classified, write_huge_scene
+from numpy.typing import NDArray
 from scenes import make_scene
 
 from comix_cli.progress import Progress
@@ -76,6 +78,29 @@ def copied(benchmarked: Path, tmp_path: Path) -> Path:
     """A copy of it to do anything with."""
     folder = tmp_path / "copied"
     shutil.copytree(benchmarked, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def huge_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a scene that is worth cutting, a model and a table; look only."""
+    return write_huge_scene(tmp_path_factory.mktemp("huge"))
+
+
+@pytest.fixture(scope="session")
+def expected(huge_files: Path) -> NDArray[Any]:
+    """The pixels that `comix classify` makes of it."""
+    return as_classified(huge_files)
+
+
+@pytest.fixture
+def huge(huge_files: Path, tmp_path: Path) -> Path:
+    """A folder of its own with these files; the rasters are links, and not to be changed."""
+    folder = tmp_path / "huge"
+    folder.mkdir()
+    for name in ("hsi.tif", "x.tif", "model.safetensors"):
+        (folder / name).hardlink_to(huge_files / name)
+    shutil.copy(huge_files / TABLE, folder)
     return folder
 
 

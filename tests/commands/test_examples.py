@@ -79,3 +79,44 @@ def test_walds_protocol(tmp_path: Path) -> None:
     assert head == "| method | PSNR, dB | SSIM | SAM, degrees | ERGAS |"
     assert float(gsa.split(" | ")[1]) > float(bicubic.split(" | ")[1]) + 8
     assert (tmp_path / "result" / "gsa.tif").exists()
+
+
+def test_the_batch_of_fifty_scenes_of_which_five_are_broken(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "there/comix-demo")
+    done = run(EXAMPLES / "batch/run.sh", "there", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    scenes = tmp_path / "there/scenes"
+    assert len(list(scenes.glob("*/map.tif"))) == 50
+    named = [line.split(",")[:2] for line in done.stdout.splitlines() if ",failed," in line]
+    assert named == [[f"{number:02}", "failed"] for number in (4, 14, 24, 34, 44)]
+    first, second = done.stdout.split("44,failed,")
+    assert [row.split()[1::2] for row in first.splitlines() if "│" in row] == [
+        ["done", "45"], ["failed", "5"],
+    ]  # fmt: skip
+    assert [row.split()[1::2] for row in second.splitlines() if "│" in row] == [
+        ["unchanged", "45"], ["done", "5"],
+    ]  # fmt: skip
+    assert not (scenes / "scenes-batch/failed.csv").exists()
+
+
+def test_the_batch_on_a_cluster(finished: Path, tmp_path: Path) -> None:
+    for name in ("hsi.tif", "lidar.tif", "model.safetensors"):
+        shutil.copy(finished / name, tmp_path)
+    (tmp_path / "two.csv").write_text(
+        "hsi,x,out\nhsi.tif,lidar.tif,a.tif\nhsi.tif,lidar.tif,b.tif\n"
+    )
+    done = run(EXAMPLES / "batch/cluster.sh", "two.csv", "model.safetensors", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "b.tif").exists()
+
+
+def test_shares_of_an_array_of_jobs(finished: Path, tmp_path: Path) -> None:
+    for name in ("hsi.tif", "lidar.tif", "model.safetensors"):
+        shutil.copy(finished / name, tmp_path)
+    rows = "".join(f"hsi.tif,lidar.tif,{name}.tif\n" for name in "abc")
+    (tmp_path / "three.csv").write_text(f"hsi,x,out\n{rows}")
+    share = ("env", "SLURM_ARRAY_TASK_ID=2", "SLURM_ARRAY_TASK_COUNT=2")
+    script = EXAMPLES / "batch/slurm.sh"
+    done = run(*share, script, "three.csv", "model.safetensors", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in sorted(tmp_path.glob("?.tif"))] == ["b.tif"]
