@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 import time
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,20 @@ def test_the_folder_can_be_moved_with_all_that_is_in_it(scenes: Path) -> None:
     assert run(moved).code == 0
     assert set(statuses(moved).values()) == {"unchanged"}
     assert written(moved) == before
+
+
+@pytest.mark.usefixtures("here")
+def test_files_may_have_names_of_gdal(scenes: Path) -> None:
+    with zipfile.ZipFile(scenes / "a.zip", "w") as archive:
+        for name in ("hsi.tif", "lidar.tif"):
+            archive.write(scenes / "a" / name, name)
+    inside = f"/vsizip/{scenes}/a.zip"
+    (scenes / "zipped.csv").write_text(f"hsi,x,out\n{inside}/hsi.tif,{inside}/lidar.tif,z.tif\n")
+    assert run(scenes, name="zipped.csv").code == 0
+    assert run(scenes).code == 0
+    assert np.array_equal(pixels(scenes / "z.tif"), pixels(scenes / "a/map.tif"))
+    assert run(scenes, name="zipped.csv").code == 0
+    assert statuses(scenes, "zipped-batch/summary.json") == {"z": "unchanged"}
 
 
 @pytest.mark.usefixtures("here")
