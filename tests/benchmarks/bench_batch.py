@@ -42,7 +42,8 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=3)
-    times = parser.parse_args().times
+    parser.add_argument("--only", choices=("huge", "small"), help="leave the other work out")
+    arguments = parser.parse_args()
     table = Table("work", "workers", "one (s)", "two (s)", "speed-up", "the cores allow", "share")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -52,10 +53,11 @@ def main() -> None:
             with workers(1) as one, workers(2) as two:
                 for crew, count in ((one, 1), (two, 2)):  # each worker imports what it needs
                     side_by_side(folder / "small", crew, count)
-                for what, scenes in (("one huge scene", 1), (f"{COUNT} small scenes", COUNT)):
-                    source = folder / ("huge" if scenes == 1 else "small")
-                    found = [measure(source, scenes, one, two) for _ in range(times)]
-                    table.add_row(what, kind, *figures(found))
+                for name, scenes in (("huge", 1), ("small", COUNT)):
+                    if arguments.only in (None, name):
+                        turns = range(arguments.times)
+                        found = [measure(folder / name, scenes, one, two) for _ in turns]
+                        table.add_row(f"{scenes} {name}", kind, *figures(found))
     Console(width=100).print(table)
 
 
