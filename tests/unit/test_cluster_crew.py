@@ -373,9 +373,11 @@ def test_nobody_there_is_told_in_a_line(capfd: pytest.CaptureFixture[str]) -> No
     with pytest.raises(CrewError) as caught, ClusterCrew(address, patience=1):
         pass
     assert time.monotonic() - begin < 10
-    assert caught.value.message.startswith(
-        f"{address}: no Dask scheduler answers (Connection refused); start one"
-    )
+    said, _, remedy = caught.value.message.partition("; ")
+    # A machine that is busy enough does not even refuse in time.
+    reasons = ("Connection refused", "nothing within 1 s")
+    assert said in [f"{address}: no Dask scheduler answers ({reason})" for reason in reasons]
+    assert remedy == "start one with dask scheduler, or check the address"
     assert capfd.readouterr() == ("", "")
 
 
