@@ -14,7 +14,7 @@ from comix_cli.tools.classify import ClassifyOptions, classify
 from comix_cli.tools.evaluate import EvaluateOptions, evaluate
 from comix_cli.tools.inputs import SceneInputs
 from comix_cli.tools.model_choice import ModelChoice
-from comix_cli.tools.outputs import OutputOptions
+from comix_cli.tools.output_files import OutputOptions
 from comix_cli.tools.reference import TruthOptions
 from comix_cli.tools.train import TrainOptions, train
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from comix_cli.progress import Silent
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.legend import Legend
-from comix_cli.tools.outputs import OutputOptions, Outputs, open_outputs
+from comix_cli.tools.output_files import OutputOptions
+from comix_cli.tools.outputs import Outputs, open_outputs
 
 
 class CodeRows:

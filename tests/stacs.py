@@ -19,7 +19,8 @@ from comix_cli.learning.normalise import Normalisation
 from comix_cli.progress import Silent
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.legend import Legend
-from comix_cli.tools.outputs import OutputOptions, open_outputs
+from comix_cli.tools.output_files import OutputOptions
+from comix_cli.tools.outputs import open_outputs
 from comix_models.spec import preset
 from comix_models.spec_base import Spec
 

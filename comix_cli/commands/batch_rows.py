@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ def read_scenes(
         UsageError: A column is no option, or a value cannot be meant; the place is named.
     """
     common = [*_words("--options", shared), *(w for flag in flags.items() for w in flag)]
-    refuse_own("--options", common, command)
+    _refuse_own("--options", common, command)
     return tuple(_scene(row, command, common, out) for row in rows)
 
 
@@ -126,7 +127,8 @@ def _as_words(
     return located, [*options, "--", *positional]
 
 
-def _parameters(command: str) -> dict[str, click.Parameter]:
+@cache  # asked for in every row
+def _parameters(command: str) -> Mapping[str, click.Parameter]:
     """The options of a command by the names that columns may have."""
     found: dict[str, click.Parameter] = {}
     for parameter in COMMANDS[command].params:
@@ -205,7 +207,7 @@ def _words(option: str, text: str) -> list[str]:
         ) from error
 
 
-def refuse_own(where: str, words: Sequence[str], command: str) -> None:
+def _refuse_own(where: str, words: Sequence[str], command: str) -> None:
     """Refuse options of a command that a batch has itself.
 
     Raises:

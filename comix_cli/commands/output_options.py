@@ -10,7 +10,7 @@ import click
 from comix_cli.commands.options import chain
 
 if TYPE_CHECKING:
-    from comix_cli.tools.outputs import OutputOptions
+    from comix_cli.tools.output_files import OutputOptions
 
 _FILE = click.Path(path_type=Path)
 
@@ -60,7 +60,7 @@ output_options = chain(
 
 def output_settings(values: dict[str, Any]) -> OutputOptions:
     """The output options as a value; takes them out of `values`, but for the mask."""
-    from comix_cli.tools.outputs import OutputOptions
+    from comix_cli.tools.output_files import OutputOptions
 
     names = (
         "probabilities", "confidence", "entropy", "float_scores", "min_area", "polygons",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pickle
 
-from comix_cli.scale.crew import Done, Failed, Failure, Post
+from comix_cli.scale.crew import Done, Event, Failed, Failure, Post, Said, Started
 
-DONE, FAILED = "done", "failed"
+# What a worker tells of a task.
+STARTED, SAID, DONE, FAILED = "started", "said", "done", "failed"
 
 
 def attempt(
@@ -28,8 +29,12 @@ def attempt(
         return FAILED, pickle.dumps(Failure.of(error))
 
 
-def outcome(key: str, worker: str, kind: str, content: bytes) -> Done | Failed:
-    """The event that what `attempt` has returned is for the crew."""
+def event(key: str, worker: str, kind: str, content: bytes) -> Event:
+    """The event that something told of a task, or returned by `attempt`, is for the crew."""
+    if kind == STARTED:
+        return Started(key, worker)
+    if kind == SAID:
+        return Said(key, worker, pickle.loads(content))
     try:
         value = pickle.loads(content)
     except Exception as error:  # a class that undoes its own pickling badly

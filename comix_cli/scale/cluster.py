@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 from comix_cli import __version__
 from comix_cli.errors import CrewError, UsageError, counted
 from comix_cli.scale import attempt, dask_plugins
-from comix_cli.scale.crew import Event, Failed, Failure, Said, Started, Task
+from comix_cli.scale.crew import Done, Event, Failed, Failure, Started, Task
 from comix_cli.scale.dask_roster import Order, Roster
 
 if TYPE_CHECKING:
@@ -211,16 +211,13 @@ class ClusterCrew:
 
     def _take(self, order: Order, kind: str, content: bytes) -> None:
         """Make an event of what has been told of a task."""
-        worker = order.member.address
-        if kind == "started":
+        told = attempt.event(order.key, order.member.address, kind, content)
+        if isinstance(told, Started):
             order.begun = True
-            self._events.append(Started(order.key, worker))
-        elif kind == "said":
-            self._events.append(Said(order.key, worker, pickle.loads(content)))
-        else:
+        elif isinstance(told, Done | Failed):
             self._roster.end(order)
             self._release(order)
-            self._events.append(attempt.outcome(order.key, worker, kind, content))
+        self._events.append(told)
 
     def _refuse(self, worker: str, cause: str) -> None:
         self._roster.refused[worker] = cause

@@ -13,13 +13,12 @@ from weakref import WeakKeyDictionary
 
 from distributed import Worker, get_worker
 
-from comix_cli.scale.attempt import attempt
+from comix_cli.scale.attempt import SAID, STARTED, attempt
 from comix_cli.scale.dask_plugins import gift_name
 
 # The abstract resource that a task takes one of: a worker has as many as it has slots, so that it
 # does no more tasks at once, of all crews together, however many threads it has.
 RESOURCE = "comix"
-STARTED, SAID = "started", "said"
 # Of a worker's limit. From 0.8 on Dask lets a worker pause, and from 0.95 on it ends it.
 _SHARE_OF_MEMORY = 0.75
 _RUNNING = ("running", "paused", "closing_gracefully")

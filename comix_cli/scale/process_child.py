@@ -21,14 +21,14 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
-from comix_cli.scale.attempt import attempt
+from comix_cli.scale.attempt import SAID, STARTED, attempt
 
 # A parent that is gone shows as the end of the pipe, unless somebody else holds it open.
 _LOOK_FOR_PARENT_S = 2.0
 # How long an orphan may take to unwind.
 _LAST_WORDS_S = 10.0
 
-READY, STARTED, SAID = "ready", "started", "said"
+READY = "ready"
 GIFT, TASK = "gift", "task"
 
 

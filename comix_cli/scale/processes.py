@@ -22,9 +22,9 @@ from typing import Any, Self
 
 from comix_cli.errors import CrewError
 from comix_cli.scale import process_child as child
-from comix_cli.scale.attempt import outcome
+from comix_cli.scale.attempt import event
 from comix_cli.scale.cores import usable_cores
-from comix_cli.scale.crew import Event, Failed, Failure, Said, Started, Task
+from comix_cli.scale.crew import Done, Event, Failed, Failure, Task
 
 # How long workers may take to unwind when they are asked to end.
 _PATIENCE_S = 10.0
@@ -202,13 +202,11 @@ class ProcessCrew:
         if kind == child.READY:
             worker.ready = True
             self._stillborn.pop(worker.slot, None)
-        elif kind == child.STARTED:
-            self._events.append(Started(key, worker.name))
-        elif kind == child.SAID:
-            self._events.append(Said(key, worker.name, pickle.loads(content)))
-        else:
+            return
+        told = event(key, worker.name, kind, content)
+        if isinstance(told, Done | Failed):
             worker.key = None
-            self._events.append(outcome(key, worker.name, kind, content))
+        self._events.append(told)
 
     def _bury(self, worker: _Worker) -> None:
         """A worker has died: so has its task. Another will be started when one is needed."""

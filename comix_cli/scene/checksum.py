@@ -38,9 +38,13 @@ class KnownFile:
 
     def is_still(self, path: str | Path) -> bool:
         """Whether nothing has touched the file since."""
+        return self.is_of(signature(path))
+
+    def is_of(self, now: Signature) -> bool:
+        """The same, for what the file looks like now."""
         newest = max((each[1] for each in self.signature), default=0)
         settled = self.when - newest > _SETTLED_NS
-        return settled and bool(self.signature) and signature(path) == self.signature
+        return settled and bool(self.signature) and now == self.signature
 
 
 # What this process has found: a map's inputs are asked for by its tags, its item and its record.
@@ -74,12 +78,12 @@ def look_at(
         known: What was known of it before.
         cancelled: As for `checksum`.
     """
-    for found in (known, _FOUND.get(str(path))):
-        if found is not None and found.is_still(path):
-            return found
     # The time and the state first: what changes meanwhile is then newer.
-    when, before = time.time_ns(), signature(path)
-    found = KnownFile(before, _sum(path, cancelled), when)
+    when, now = time.time_ns(), signature(path)
+    for found in (known, _FOUND.get(str(path))):
+        if found is not None and found.is_of(now):
+            return found
+    found = KnownFile(now, _sum(path, cancelled), when)
     if found.checksum is not None:
         _FOUND[str(path)] = found
     return found

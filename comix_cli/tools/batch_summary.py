@@ -121,17 +121,16 @@ def to_table(outcomes: Sequence[SceneOutcome]) -> str:
 
 def _document(outcome: SceneOutcome) -> dict[str, Any]:
     scene, record = outcome.scene, outcome.record
-    known = outcome.status != "not begun" and record is not None
     return {
         "id": scene.id,
         "status": outcome.status,
         "command": command_of(scene.job),
         "output": str(files_of(scene.job)[1][0]),
-        "seconds": record.seconds if known and record else None,
-        "worker": record.worker if known and record else "",
-        "warnings": record.warnings if known and record else 0,
+        "seconds": record.seconds if record else None,
+        "worker": record.worker if record else "",
+        "warnings": record.warnings if record else 0,
         "error": outcome.error,
-        "figures": dict(record.figures) if known and record else {},
+        "figures": dict(record.figures) if record else {},
     }
 
 

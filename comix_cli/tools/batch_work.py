@@ -14,6 +14,7 @@ from typing import Any
 from comix_cli.errors import InputError, ModelFileError
 from comix_cli.files import make_folder
 from comix_cli.learning.device import choose_device, every_one
+from comix_cli.mapping.budget import MB
 from comix_cli.scale.crew import Post
 from comix_cli.scene.checksum import KnownFile, look_at, signature
 from comix_cli.scene.parts import Part
@@ -34,8 +35,6 @@ from comix_cli.tools.evaluate import check_report_paths, check_threshold, evalua
 from comix_cli.tools.inputs import SceneInputs
 from comix_cli.tools.loaded_model import LoadedModel, load
 from comix_cli.tools.train import TrainOptions, TrainReport, train
-
-MB = 1_000_000
 
 
 def slots() -> int:

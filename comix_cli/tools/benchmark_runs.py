@@ -26,7 +26,7 @@ from comix_cli.learning.model_file import ModelCard, read_card
 from comix_cli.progress import Progress
 from comix_cli.tools.classify import ClassifyOptions, classify
 from comix_cli.tools.evaluate import EvaluateOptions, evaluate, write_report
-from comix_cli.tools.outputs import OutputOptions
+from comix_cli.tools.output_files import OutputOptions
 from comix_cli.tools.provenance import timestamp, versions
 from comix_cli.tools.reference import TruthOptions
 from comix_cli.tools.train import TrainOptions, train

@@ -26,8 +26,9 @@ from comix_cli.scene.stack import Stack
 from comix_cli.scene.windows import Window, WindowPlan, plan_windows
 from comix_cli.tools.inputs import SceneInputs, open_for_model, sharp_hsi_as_asked
 from comix_cli.tools.loaded_model import LoadedModel, load
-from comix_cli.tools.machine import available_bytes, resident_bytes
-from comix_cli.tools.outputs import OutputOptions, bytes_per_row
+from comix_cli.tools.machine import resident_bytes, share_of_memory
+from comix_cli.tools.output_files import OutputOptions
+from comix_cli.tools.outputs import bytes_per_row
 
 if TYPE_CHECKING:
     from comix_cli.scene.area import Area
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 # Pixels this much larger or smaller than in training make a texture model guess.
 GSD_TOLERANCE = 0.25
-# Without --ram a run takes no more of the memory that is free.
-SHARE_OF_FREE = 0.8
 # What a network as one graph takes besides: bytes.
 GRAPH = 64 * MB
 # Pixels in the middle of the scene whose values are looked at, and the share of them that may lie
@@ -295,7 +294,7 @@ def _area(options: ClassifyOptions, grid: Grid, progress: Progress) -> Area | No
 def _limit(ram: int | None) -> int:
     if ram is not None:
         return ram * MB
-    return resident_bytes() + int(SHARE_OF_FREE * available_bytes())
+    return resident_bytes() + share_of_memory(1)
 
 
 def budget_of(options: ClassifyOptions, scene: OpenScene, part: Part) -> tuple[Budget, int]:

@@ -22,7 +22,8 @@ from comix_cli.mapping.row_file import RowFile
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.legend import Legend
 from comix_cli.scene.windows import Window
-from comix_cli.tools.outputs import OutputOptions, Outputs, open_stored
+from comix_cli.tools.output_files import OutputOptions
+from comix_cli.tools.outputs import Outputs, open_stored
 from comix_cli.tools.provenance import plain
 
 _SCORES = ("probabilities", "confidence", "entropy")

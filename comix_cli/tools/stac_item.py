@@ -39,7 +39,7 @@ from comix_cli.tools.stac_links import (
 from comix_cli.tools.stac_model import model_item, model_name
 
 if TYPE_CHECKING:
-    from comix_cli.tools.outputs import OutputOptions
+    from comix_cli.tools.output_files import OutputOptions
 
 _EXTENSIONS = [
     f"https://stac-extensions.github.io/{name}/schema.json"

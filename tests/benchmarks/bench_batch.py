@@ -33,7 +33,7 @@ from comix_cli.tools.batch_orders import Order
 from comix_cli.tools.batch_work import do_scene, slots
 from comix_cli.tools.classify_job import ClassifyOptions
 from comix_cli.tools.inputs import SceneInputs
-from comix_cli.tools.outputs import OutputOptions
+from comix_cli.tools.output_files import OutputOptions
 
 HUGE, SMALL, COUNT = 2000, 400, 16
 

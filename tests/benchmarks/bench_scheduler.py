@@ -88,7 +88,7 @@ async def sleep_in_the_loop(crew: str, number: int, order: bytes) -> None:
     """What workers here do in place of `dask_worker.perform`."""
     with dask_worker._SLOTS[get_worker()].one() as slot:
         post = dask_worker.WorkerPost(get_worker(), crew, number, slot)
-        post.send(dask_worker.STARTED)
+        post.send(attempt.STARTED)
         _, (seconds,) = pickle.loads(order)
         await asyncio.sleep(seconds)
         post.send(attempt.DONE, pickle.dumps(None))

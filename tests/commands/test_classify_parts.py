@@ -35,7 +35,7 @@ from comix_cli.tools.classify import ClassifyOptions, ClassifyReport, classify
 from comix_cli.tools.classify_parts import PartRecord, SceneCut, assemble, map_part, plan_parts
 from comix_cli.tools.inputs import SceneInputs
 from comix_cli.tools.loaded_model import LoadedModel, load
-from comix_cli.tools.outputs import OutputOptions
+from comix_cli.tools.output_files import OutputOptions
 from comix_cli.tools.sharp_hsi import SharpHsi
 from comix_cli.tools.sharpen import SharpenOptions
 

@@ -17,7 +17,7 @@ from comix_cli.tools import loaded_model
 from comix_cli.tools.classify import ClassifyOptions, classify, forecast
 from comix_cli.tools.inputs import SceneInputs
 from comix_cli.tools.loaded_model import load
-from comix_cli.tools.outputs import OutputOptions
+from comix_cli.tools.output_files import OutputOptions
 
 
 @pytest.fixture

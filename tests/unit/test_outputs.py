@@ -30,7 +30,8 @@ from comix_cli.mapping.scores import entropy, normalised
 from comix_cli.progress import Silent
 from comix_cli.scene.grid import Grid
 from comix_cli.scene.legend import Legend
-from comix_cli.tools.outputs import OutputOptions, bytes_per_row, open_outputs
+from comix_cli.tools.output_files import OutputOptions
+from comix_cli.tools.outputs import bytes_per_row, open_outputs
 
 LEGEND = Legend.from_names([(1, "roof"), (2, 'a & b <"é">'), (7, "water")])
 TAGS = {"COMIX_VERSION": "0.1", "COMIX_INPUTS": "[]"}
